@@ -27,7 +27,7 @@ help:
 	@echo "make demo         generate hand radiographs, build a dataset from them, train on it, look at it"
 	@echo "make test         the tests, without the slow ones   (ARGS='-k mosaic' goes to pytest)"
 	@echo "make test-slow    the slow tests alone"
-	@echo "make test-extras  the tests of Datumaro, PyOD and S3 alone, in an environment of their own, .venv-extras"
+	@echo "make test-extras  the tests of Datumaro, PyOD, ray and S3 alone, in an environment of their own, .venv-extras"
 	@echo "make lint         ruff, mypy --strict, import-linter, vulture"
 	@echo "make check        augforge check: what data_manifest.yaml says of recipes and datasets is true"
 	@echo "make format       let ruff put the code into shape"

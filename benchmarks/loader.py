@@ -38,7 +38,7 @@ from augforge import bitmask
 from augforge.phantom import write_phantom
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import ModelConfig, TrainConfig
-from augforge.train.data.batch import to_device
+from augforge.train.data.batch import images_to_device, targets_to_device
 from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.trainingset import TrainingSet
 from augforge.train.data.workers import default_workers
@@ -112,7 +112,8 @@ def load_by_augforge(dataset: Dataset, config: TrainConfig, workers: int, unpack
     data = config.data.model_copy(update={"workers": workers})
     for batch in TrainingBatches(samples, choose_input_spec(config, samples, "cpu"), data, 0).stream():
         if unpack:
-            to_device(batch, dataset.classes, "cpu")
+            images_to_device(batch, "cpu")
+            targets_to_device(batch, dataset.classes, "cpu")
         yield len(batch)
 
 

@@ -73,6 +73,6 @@ class Ledger:
 
 def _read_rows(path: Path) -> Iterator[Iterator[tuple[str, str, str, bool]]]:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        for batch in file.iter_batches(8192, columns=_SCHEMA.names):
+        for batch in file.iter_batches(1024, columns=_SCHEMA.names, use_threads=False):
             columns = [batch[name].to_pylist() for name in _SCHEMA.names]
             yield ((*row, False) for row in zip(*columns, strict=True))

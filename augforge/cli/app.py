@@ -21,9 +21,10 @@ from augforge.cli.completion import complete_exports, complete_samples
 from augforge.cli.entry import run_app
 from augforge.cli.everywhere import Debug, Plugins, use_common_options, with_common_options
 from augforge.cli.options import (
+    Address,
+    Backend,
     Command,
     DatasetPlace,
-    Jobs,
     Json,
     NewFolder,
     OldFolder,
@@ -32,6 +33,7 @@ from augforge.cli.options import (
     Rename,
     Strict,
     Version,
+    Workers,
     exactly_one,
     out_option,
     outliers_places,
@@ -61,8 +63,12 @@ def build(
         Path,
         typer.Argument(metavar="RECIPE", help="The recipe, a YAML file; or a folder of data, which gets one."),
     ],
-    out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
-    jobs: Jobs = 1,
+    out: Annotated[
+        str | None, out_option("Folder of the dataset, or a URL such as s3://bucket/hands; datasets/NAME by default.")
+    ] = None,
+    jobs: Workers = None,
+    backend: Backend = None,
+    address: Address = None,
     overrides: Overrides = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only report what would be made, and what reused.")
@@ -103,6 +109,8 @@ def build(
             file,
             out,
             jobs=jobs,
+            backend=backend,
+            address=address,
             overrides=overrides or (),
             dry_run=dry_run,
             reuse=reuse,
@@ -120,10 +128,10 @@ def build(
 def outliers(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with filters.")],
     dataset: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="DATASET",
-            help="Folder of the recipe's dataset, where measurements are kept; datasets/NAME by default.",
+            help="Folder or URL of the recipe's dataset, where measurements are kept; datasets/NAME by default.",
         ),
     ] = None,
     out: Annotated[
@@ -131,7 +139,9 @@ def outliers(
     ] = None,
     old_output: OldOutput = None,
     truth: Annotated[Path | None, typer.Option(help="A CSV file with a column `outlier`, to score against.")] = None,
-    jobs: Jobs = 1,
+    jobs: Workers = None,
+    backend: Backend = None,
+    address: Address = None,
     overrides: Overrides = None,
     limit: Annotated[int, typer.Option(min=1, help="Findings on the contact sheet.")] = 60,
     review: Annotated[
@@ -153,7 +163,15 @@ def outliers(
 
     folder, sheet = outliers_places(dataset, [*(out or ()), *([old_output] if old_output else [])])
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
-        found = find_outliers(recipe, folder, jobs=jobs, overrides=overrides or (), progress=progress)
+        found = find_outliers(
+            recipe,
+            folder,
+            jobs=jobs,
+            backend=backend,
+            address=address,
+            overrides=overrides or (),
+            progress=progress,
+        )
     scored = scores(found, read_truth(truth, [*found.names, *(row.name for row in found.unreadable)])) if truth else []
     if sheet is not None:
         save_png(outlier_sheet(found, limit), sheet)

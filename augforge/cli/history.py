@@ -107,7 +107,7 @@ def trace(
 
 def explain(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
-    out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
+    out: Annotated[str | None, out_option("Folder or URL of the dataset; datasets/NAME by default.")] = None,
     jobs: Jobs = 1,
     overrides: Overrides = None,
     rename: Rename = False,

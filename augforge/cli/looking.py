@@ -13,7 +13,7 @@ from augforge.cli.options import Jobs, Json, Overrides, Version, out_option
 
 if TYPE_CHECKING:
     from augforge.report.html.page import Report
-    from augforge.report.review.cases import Case
+    from augforge.report.review.case import Case
     from augforge.store.dataset import Dataset
 
 Place = Annotated[
@@ -102,7 +102,9 @@ def _serve_report(made: Report, shown: Dataset, port: int, browser: bool, as_jso
 def tell_address(url: str, as_json: bool) -> None:
     """Print where a page is served; the address has the token in it, and is for the person who started it alone."""
     terminal.output(
-        {"url": url}, as_json, lambda console: console.print(f"{url}\nCtrl+C ends it.", soft_wrap=True, markup=False)
+        {"url": url},
+        as_json,
+        lambda console: console.print(url, "Ctrl+C ends it.", sep="\n", soft_wrap=True, markup=False),
     )
 
 

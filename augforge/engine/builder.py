@@ -11,11 +11,11 @@ from typing import Any
 
 from augforge.cache.work import DamagedPayload
 from augforge.catalogue import load_plugin
-from augforge.engine import execute
+from augforge.engine.backends import choose_backend
 from augforge.engine.comparing import compare_pictures
 from augforge.engine.estimating import estimate_bytes
 from augforge.engine.finished import Finished
-from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_storage, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.publish import VersionShards, commit, write_shards, write_version
@@ -31,8 +31,8 @@ from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
 from augforge.store.contents import remove_leftovers
-from augforge.store.log import append_entry
 from augforge.store.manifest import Manifest
+from augforge.store.storage import Storage
 from augforge.store.tables import count_reasons
 
 
@@ -40,7 +40,9 @@ def build(
     recipe: str | Path,
     out: str | Path | None = None,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    backend: str | None = None,
+    address: str | None = None,
     overrides: Sequence[str] = (),
     dry_run: bool = False,
     reuse: bool = True,
@@ -56,8 +58,10 @@ def build(
 
     Args:
         recipe: the YAML file.
-        out: folder of the dataset, default ``datasets/<name>``.
-        jobs: worker processes, -1 for one per core; the result is the same for any number.
+        out: folder of the dataset, default ``datasets/<name>``; or a URL that fsspec writes to, ``s3://bucket/hands``.
+        jobs: worker processes, -1 for one per core; the result is the same for any number. None is this process, or all
+            workers of a cluster.
+        backend, address: where they run; see `augforge.engine.backends.choose_backend`.
         overrides: ``key.path=value`` strings that change the recipe.
         dry_run: plan only, and say what would be made.
         reuse: take over what earlier versions and interrupted builds made.
@@ -82,27 +86,30 @@ def build(
     loaded = replace(loaded, strict=True) if strict else loaded
     if register:
         check_registrable(loaded)
-    folder = dataset_folder(out, loaded.name)
-    jobs, progress = execute.worker_count(jobs), progress or Silent()
+    storage = dataset_storage(out, loaded.name)
+    folder = storage.folder
+    storage.pull()
+    chosen, progress = choose_backend(jobs, backend, address), progress or Silent()
     check_folder(folder, loaded.name, rename)
     if dry_run:
-        opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
-        pipeline = opened.pipeline(opened.recipe.steps, jobs, progress)
+        opened = open_recipe(loaded, storage, reuse=reuse, rehash=rehash, remember=False)
+        pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
         outcome = opened.make_samples(pipeline, dry=True)
         return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline)
-    with writer_lock(folder), writing(folder):
+    with storage.named(), writer_lock(folder), writing(folder), chosen.started() as workers:
         remove_leftovers(folder)
-        last = find_unchanged(loaded, folder) if reuse and not rehash else None
+        last = find_unchanged(loaded, folder) if reuse and not rehash and not storage.is_far else None
         if last is not None:
             summary, manifest = last
         else:
-            summary, manifest = _build_all(loaded, folder, reuse, rehash, cache_mb, jobs, progress)
-            remember_build(loaded, folder, summary, began_ns)
+            summary, manifest = _build_all(loaded, storage, reuse, rehash, cache_mb, workers, progress)
+            if not storage.is_far:
+                remember_build(loaded, folder, summary, began_ns)
     summary.seconds = time.monotonic() - started
     _log(
-        folder,
+        storage,
         loaded,
-        jobs,
+        workers,
         version=summary.version,
         made=summary.made,
         reused=summary.reused,
@@ -114,19 +121,19 @@ def build(
 
 
 def _build_all(
-    recipe: Recipe, folder: Path, reuse: bool, rehash: bool, cache_mb: int, jobs: int, progress: Progress
+    recipe: Recipe, storage: Storage, reuse: bool, rehash: bool, cache_mb: int, jobs: int, progress: Progress
 ) -> tuple[Summary, Manifest]:
     """List, make and publish. What was finished before a task failed is kept, and the log says what failed."""
     try:
-        opened = open_recipe(recipe, folder, reuse=reuse, rehash=rehash)
+        opened = open_recipe(recipe, storage, reuse=reuse, rehash=rehash)
         opened = replace(opened, cache_bytes=cache_mb << 20)
         finished, written = _make(opened, jobs, progress)
     except TaskError as error:
-        _log(folder, recipe, jobs, failures=[asdict(failure) for failure in error.failures])
+        _log(storage, recipe, jobs, failures=[asdict(failure) for failure in error.failures])
         raise
     summary = _summary(finished)
     manifest = _publish(finished, written, summary)
-    remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
+    remove_leftovers(storage.folder)  # again: workers of a build that was killed live for a moment longer than it did
     return summary, manifest
 
 
@@ -168,7 +175,7 @@ def _summary(finished: Finished) -> Summary:
     return Summary(
         name=finished.recipe.name,
         version="",
-        folder=str(finished.folder),
+        folder=finished.opened.storage.place,
         dry=True,  # as for a dry run; `_publish` fills in what only a written version has
         samples=len(outcome.rows),
         splits=dict(sorted(Counter(split for row in outcome.rows for split in row.splits).items())),
@@ -209,7 +216,7 @@ def _step_counts(recipe: Recipe, outcome: Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
+def _log(storage: Storage, recipe: Recipe, jobs: int, **entries: Any) -> None:
     """Append to the log what a version does not record: time, recipe's path, overrides, duration.
 
     A failed build has `failures` with tracebacks, and no version.
@@ -222,4 +229,4 @@ def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
         "jobs": jobs,
         **entries,
     }
-    append_entry(folder, line)
+    storage.append_log(line)

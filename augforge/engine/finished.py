@@ -81,7 +81,7 @@ def shard_columns(finished: Finished, row: Row) -> dict[str, Any]:
         "name": row.name,
         "group": row.group,
         "split": row.split,
-        "image": f"{row.name}.{finished.encoding.format}",
+        "image": index_store.image_path(row.name, str(finished.encoding)),
         "known": bytes.fromhex(facts["known"]),
         "width": row.width,
         "height": row.height,

@@ -141,7 +141,7 @@ def output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
         id=made["id"],
         width=made["width"],
         height=made["height"],
-        lineage=Lineage.from_json(made["lineage"]),
+        lineage=Lineage.packed(made["lineage"]),
         step=made["lineage"]["steps"][-1]["step"],
     )
 

@@ -16,8 +16,10 @@ from augforge.cache.parquet import write_rows
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
+from augforge.engine.backends import on_cluster
 from augforge.engine.findings import finding_entries
 from augforge.engine.finished import Finished, Place, index_rows, shard_columns, stage_rows
+from augforge.engine.jobs import library_check
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, temporary_path, writing
 from augforge.keys import digest
@@ -26,7 +28,7 @@ from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, verdicts_json
 from augforge.sources.licences import Licence
 from augforge.store import index as index_store
-from augforge.store.card import write_card
+from augforge.store.cutting import cut_shards
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
@@ -41,10 +43,10 @@ from augforge.store.manifest import (
     table_path,
     tags_digest,
     version_of,
-    write_manifest,
 )
-from augforge.store.shard import Shard, ShardPlan, ShardRow, cut_shards, is_intact, plan_shard, write_shard
+from augforge.store.shard import Shard, ShardPlan, ShardRow, plan_shard, write_shard
 from augforge.store.sides import SidesEntry
+from augforge.store.storage import Storage, open_storage
 from augforge.store.tables import count_reasons
 
 
@@ -76,17 +78,18 @@ _WAVE_ROWS = 1 << 15
 
 def write_shards(finished: Finished, jobs: int, progress: Progress) -> VersionShards:
     """Write the shards that do not exist yet; the others are taken as they are if their digest is right."""
-    written = VersionShards()
+    written, storage = VersionShards(), finished.opened.storage
+    place = finished.folder.absolute() if on_cluster() and not storage.is_far else storage.place
     for wave in _waves(cut_shards(finished.outcome.rows)):
         done: dict[str, Shard] = {}
         order: list[str] = []
-        missing: list[tuple[ShardPlan, Path]] = []
+        missing: list[tuple[ShardPlan, Path | str]] = []
         for split, rows in wave:
             plan = plan_shard(split, [_shard_row(finished, row) for row in rows], str(finished.encoding))
             order.append(plan.key)
             known = _find_shard(finished, plan.key)
             if known is None:
-                missing.append((plan, finished.folder))
+                missing.append((plan, place))
             else:
                 done[plan.key] = known
         done |= _write_missing(finished, missing, jobs, progress)
@@ -113,28 +116,37 @@ def _find_shard(finished: Finished, key: str) -> Shard | None:
     known = finished.pool.ledger.get("shard", key)
     if known is None:
         return None
-    sound = is_intact(finished.folder / known["path"], known["bytes"], known["sha256"], finished.opened.files)
+    sound = finished.opened.storage.has(known["path"], known["bytes"], known["sha256"], finished.opened.files)
     return Shard.from_json(known) if sound else None
 
 
 def _write_missing(
-    finished: Finished, missing: Sequence[tuple[ShardPlan, Path]], jobs: int, progress: Progress
+    finished: Finished, missing: Sequence[tuple[ShardPlan, Path | str]], jobs: int, progress: Progress
 ) -> dict[str, Shard]:
     """Write shards, and enter them into the ledger; each by the key of its plan."""
     if missing:
         progress.start("shards", len(missing))
     done: dict[str, Shard] = {}
-    for key, shard in execute.map_unordered(_write_shard, missing, jobs):
+    check = library_check(finished.opened.libraries)
+    for key, shard in execute.map_unordered(_write_shard, missing, jobs, _name_shard, check):
         done[key] = shard
         finished.pool.ledger.put([("shard", key, shard.to_json())])
-        finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)
+        if (finished.folder / shard.path).exists():
+            finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)
         progress.advance(1)
     return done
 
 
-def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
-    plan, folder = arguments
-    return plan.key, write_shard(plan, folder)
+def _write_shard(arguments: tuple[ShardPlan, Path | str]) -> tuple[str, Shard]:
+    plan, place = arguments
+    storage = open_storage(place)
+    shard = write_shard(plan, storage.folder)
+    storage.deliver(shard.path)
+    return plan.key, shard
+
+
+def _name_shard(arguments: tuple[ShardPlan, Path | str]) -> str:
+    return f"the shard with {arguments[0].rows[0].columns['name']}"
 
 
 def _shard_row(finished: Finished, row: Row) -> ShardRow:
@@ -198,7 +210,7 @@ def _write_tables(
         "ledger": finished.pool.ledger.save,
     }
     before = _manifests_of(finished.folder, version)
-    return [_write_table(finished.folder, version, table, write, before) for table, write in writers.items()]
+    return [_write_table(finished.opened.storage, version, table, write, before) for table, write in writers.items()]
 
 
 def _manifests_of(folder: Path, version: str) -> list[Manifest]:
@@ -211,7 +223,7 @@ def _manifests_of(folder: Path, version: str) -> list[Manifest]:
 
 
 def _write_table(
-    folder: Path, version: str, table: str, write: Callable[[Path], None], before: Sequence[Manifest]
+    storage: Storage, version: str, table: str, write: Callable[[Path], None], before: Sequence[Manifest]
 ) -> FileEntry:
     """Write a table of a version, and say what the manifest has to say of it.
 
@@ -219,7 +231,7 @@ def _write_table(
     later. Then the new table gets a name of its own, and the old one stays for whoever reads it, until `augforge gc`.
     Only a table that is not what a manifest says of it is replaced.
     """
-    path = table_path(version, table)
+    folder, path = storage.folder, table_path(version, table)
     new = temporary_path(folder / path)
     with writing(new):
         try:
@@ -232,6 +244,7 @@ def _write_table(
             new.replace(folder / path)
         finally:
             new.unlink(missing_ok=True)
+    storage.deliver(path)
     return FileEntry(path=path, bytes=(folder / path).stat().st_size, sha256=sha256)
 
 
@@ -275,8 +288,7 @@ def commit(finished: Finished, manifest: Manifest) -> bool:
     """
     path = finished.folder / "manifest.yaml"
     unchanged = path.exists() and read_manifest(finished.folder).version == manifest.version
-    write_manifest(finished.folder, manifest)
-    write_card(finished.folder, manifest)
+    finished.opened.storage.commit(manifest)
     finished.opened.files.save()
     # A batch of intermediate samples stays: no shard holds them, and the next build may need their pixels.
     stored, encoding = {row.id for row in finished.outcome.rows}, str(finished.encoding)

@@ -115,7 +115,7 @@ class Remaker:
         )
 
     def _indexed_columns(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return shard_columns(row, self._manifest.encoding.partition("-")[0])
+        return shard_columns(row, self._manifest.encoding)
 
     def _whole_columns(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The same with 57 for 57.0."""

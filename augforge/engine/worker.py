@@ -27,6 +27,7 @@ from augforge.planning.steps import Step
 from augforge.sample import Drop, Sample
 from augforge.sources import Record
 from augforge.store.codec import Encoding, decode_image
+from augforge.store.stripping import keep_bytes
 
 Rejection = dict[str, Any]
 """A sample that a step dropped, as a row of the rejected table."""
@@ -254,7 +255,7 @@ def _store(context: WorkerContext, job: Job, item: TracedSample, writer: BatchWr
     if job.encoding is not None and (job.encode_input or not passed_on):
         # Facts, digest and encoding all read planes one by one: they are made planar once for all of them.
         sample = replace(item.sample, masks=np.moveaxis(bitmask.planar(item.sample.masks), 0, -1))
-        image, masks = _encode(job.encoding, sample)
+        image, masks = _encode(job.encoding, sample, _own_bytes(context, job, item))
         writer.add(item.id, str(job.encoding), image, masks)
         # Facts describe what a reader decodes. Features are measured before any loss, whatever the encoding.
         stored = sample if job.encoding.lossless else replace(sample, image=decode_image(image))
@@ -266,6 +267,15 @@ def _store(context: WorkerContext, job: Job, item: TracedSample, writer: BatchWr
             writer.record("features", features_key(step.bound, item.id), features)
 
 
-def _encode(encoding: Encoding, sample: Sample) -> tuple[bytes, bytes]:
+def _own_bytes(context: WorkerContext, job: Job, item: TracedSample) -> bytes | None:
+    """The bytes of the source's file, if the encoding keeps them and they are the image that came out; else None."""
+    given = job.inputs[0]
+    if job.encoding != Encoding.keep() or given.record is None or item.id != given.row.id:
+        return None
+    path = context.source.image_path(given.record)
+    return None if path is None else keep_bytes(path.read_bytes(), item.sample.image)
+
+
+def _encode(encoding: Encoding, sample: Sample, own: bytes | None) -> tuple[bytes, bytes]:
     with failing_in("encode"):
-        return encoding.encode(sample.image), bitmask.encode(sample.masks)
+        return own or encoding.encode(sample.image), bitmask.encode(sample.masks)

@@ -48,10 +48,14 @@ def cover_planes(planes: Planes, matrix: Matrix2x3, size: Size) -> Planes:
         at = (y[start : start + _ROW * _ROWS], x[start : start + _ROW * _ROWS])
         places = (a * at[1] + b * at[0] + c, d * at[1] + e * at[0] + f)
         u, v = (_spread(place, offset) for place, offset in zip(places, (across, down), strict=True))
-        seen = bitmask.per_plane(lambda part, u=u, v=v: cv2.remap(part, u, v, cv2.INTER_NEAREST), planes)
+        seen = _take_pixels(planes, u, v)
         found = bitmask.shrink(seen, seen.shape[1] // parts, seen.shape[0] // parts)
         made[at] = found.reshape(-1, planes.shape[2])[: len(at[0])]
     return made
+
+
+def _take_pixels(planes: Planes, x: NDArray[np.float32], y: NDArray[np.float32]) -> Planes:
+    return bitmask.per_plane(lambda part: cv2.remap(part, x, y, cv2.INTER_NEAREST), planes)
 
 
 def _inverse(matrix: Matrix2x3) -> Matrix2x3:

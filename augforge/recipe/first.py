@@ -242,7 +242,7 @@ def _split(splits: Mapping[str, int], groups: int) -> Iterator[str]:
 
 
 def _steps(listing: Listing) -> Iterator[str]:
-    yield "# Steps run in order. What augments acts on train alone; keep_input keeps a sample beside what it became"
+    yield "# Steps run in order. What augments acts on train alone; keep_input keeps a sample beside what it became."
     yield "# augforge ops lists all steps, augforge ops rotate explains one."
     yield "steps:"
     yield "  - {op: rotate, angle_range: [-10, 10], keep_input: true}"

@@ -21,15 +21,20 @@ from augforge.store.png import decode_png, encode_png
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How images are stored. Its text, ``png`` or ``jpeg-95``, is part of a payload's identity."""
+    """How images are stored. Its text, ``png``, ``keep`` or ``jpeg-95``, is part of a payload's identity."""
 
-    format: Literal["png", "jpeg"] = "png"
+    format: Literal["png", "jpeg", "keep"] = "png"
     quality: int = 0
 
     @classmethod
     def png(cls) -> Encoding:
         """PNG, as `augforge.store.png` writes it."""
         return cls()
+
+    @classmethod
+    def keep(cls) -> Encoding:
+        """The bytes of a source's own file where they are the image, else PNG."""
+        return cls("keep")
 
     @classmethod
     def jpeg(cls, quality: int) -> Encoding:
@@ -39,7 +44,7 @@ class Encoding:
     @property
     def lossless(self) -> bool:
         """Whether decoding gives the same pixels back."""
-        return self.format == "png"
+        return self.format != "jpeg"
 
     def __str__(self) -> str:
         return self.format if self.lossless else f"{self.format}-{self.quality}"

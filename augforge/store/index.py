@@ -143,7 +143,13 @@ def _plain_step(step: Mapping[str, Any]) -> dict[str, Any]:
     return {**stated, **{key: json.loads(stated[key]) for key in ("drawn", "notes") if key in stated}}
 
 
-def shard_columns(row: Mapping[str, Any], image_format: str) -> dict[str, Any]:
+def image_path(name: str, encoding: str) -> str:
+    """The path that a shard gives an image: the sample's name, with the encoding's suffix if all images have it."""
+    kind = encoding.partition("-")[0]
+    return name if kind == "keep" else f"{name}.{kind}"
+
+
+def shard_columns(row: Mapping[str, Any], encoding: str) -> dict[str, Any]:
     """What the shard says of a sample besides its payload, from its row of the index.
 
     Metadata of mixed types is text in the index, and so it is here, though the shard has it as it was.
@@ -152,7 +158,7 @@ def shard_columns(row: Mapping[str, Any], image_format: str) -> dict[str, Any]:
     metadata = {key: value for key, value in (row.get("metadata") or {}).items() if value is not None}
     return {
         **{name: row[name] for name in ("id", "name", "group", "split", "width", "height", "label")},
-        "image": f"{row['name']}.{image_format}",
+        "image": image_path(row["name"], encoding),
         "known": known.tobytes(),
         "lineage": canonical_json(plain_lineage(row["lineage"])),
         "metadata": canonical_json(metadata),

@@ -254,14 +254,14 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
     """
     # A process that loads data unpickles manifests and reads none, so it does not load the YAML library.
     from augforge.store.manifesttext import parse_manifest
-    from augforge.store.versions import find_version
+    from augforge.store.versions import datasets_near, find_version
     from augforge.yamlfile import read_yaml_text
 
     path = folder / ("manifest.yaml" if version is None else f"versions/{find_version(folder, version)}.yaml")
     if not path.exists():
         if versions(folder):
             raise DatasetError(f"{path} is missing, but other files of a dataset are there. {_repair_advice(folder)}")
-        raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
+        raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset.{datasets_near(folder)}")
     if not path.is_file():
         raise DatasetError(f"{path} is no regular file; expected a manifest. Get the dataset again from where it came")
     file = parse_manifest(read_yaml_text(path, DatasetError, MAX_BYTES), str(path), DatasetError, MAX_BYTES)

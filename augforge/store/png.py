@@ -100,7 +100,7 @@ _FILTERS: dict[int, Callable[[Rows, int, Rows], None]] = {UP: _subtract_above, S
 _METHODS = [(kind, strategy) for kind in _FILTERS for strategy in (zlib_ng.Z_HUFFMAN_ONLY, zlib_ng.Z_RLE)]
 """Filters with strategies of zlib, the quickest to write and to read first."""
 _WORTH_TIME = 1.07
-"""A quicker method may take so many times the bytes of the best one."""
+"""A quicker method may take so many times the bytes of the best one, or as many as OpenCV's."""
 
 
 def _choose_method(rows: Rows, step: int) -> tuple[int, int]:
@@ -109,12 +109,9 @@ def _choose_method(rows: Rows, step: int) -> tuple[int, int]:
         return UP, zlib_ng.Z_RLE
     bands = _bands(rows)
     filtered = {kind: _filtered_bands(bands, step, kind) for kind in _FILTERS}
-    least = min(len(_compress(data, zlib_ng.Z_RLE)) for data in filtered.values())
-    return next(
-        (kind, strategy)
-        for kind, strategy in _METHODS
-        if len(_compress(filtered[kind], strategy)) <= least * _WORTH_TIME
-    )
+    by_runs = {kind: len(_compress(data, zlib_ng.Z_RLE)) for kind, data in filtered.items()}
+    allowed = max(min(by_runs.values()) * _WORTH_TIME, by_runs[SUB])  # Sub with run lengths is how OpenCV writes
+    return next((kind, strategy) for kind, strategy in _METHODS if len(_compress(filtered[kind], strategy)) <= allowed)
 
 
 _SMALL = 1 << 14
@@ -202,6 +199,19 @@ def _read_lines(view: memoryview, height: int, length: int) -> Rows | None:
 
 _HARMLESS = frozenset(b"tEXt zTXt iTXt tIME pHYs eXIf gAMA cHRM sRGB iCCP cICP bKGD sBIT".split())
 """Chunks that change no stored value. One that is not among them, such as tRNS or acTL, may."""
+
+
+def strip_png(data: bytes) -> bytes | None:
+    """A PNG without the chunks that are not its pixels; None if it has a colour profile."""
+    kept, at = [_MAGIC], len(_MAGIC)
+    while at + 12 <= len(data):
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind in {b"iCCP", b"cICP"}:
+            return None
+        if kind not in _HARMLESS:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _read_stream(view: memoryview, length: int) -> memoryview | bytes | None:

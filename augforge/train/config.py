@@ -48,7 +48,8 @@ class ModelConfig(_Strict):
     factory: str | None = Field(
         None,
         description="a network of your own instead: package.module:function, called with channels, outputs and "
-        "options; it maps (N, channels, H, W) to logits (N, outputs, H, W), or to a list of such for deep supervision",
+        "options; it maps (N, channels, H, W) to logits (N, outputs, H, W), or to a list of such for deep supervision; "
+        "of labels to logits (N, outputs)",
     )
 
     @field_validator("factory")
@@ -284,7 +285,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Trai
     Raises:
         TrainError: with file, line, expectation and the nearest known name.
     """
-    file = parse_yaml("{}", "defaults", TrainError) if path is None else read_yaml(path, TrainError)
+    file = parse_yaml("{}", "defaults", TrainError) if path is None else read_yaml(path, TrainError, form="epochs: 12")
     for text in overrides:
         override(file, text)
     config = file.check(TrainConfig, file.data)

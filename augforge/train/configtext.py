@@ -16,10 +16,10 @@ _WIDTH = 100
 
 
 def commented_yaml(config: TrainConfig) -> str:
-    """The whole configuration, to begin a file from; each key stands below a comment with its meaning and its choices."""
+    """The whole configuration, to begin a file from; each key stands below a comment with its meaning and choices."""
     head = [
         "# yaml-language-server: $schema=train.schema.json",
-        "# Editors complete and check this file once that one lies beside it: augforge schema train > train.schema.json",
+        "# Editors complete and check this file if that one lies beside it: augforge schema train > train.schema.json",
         "# Every key stands at its value of now; a key that is left out has its default.",
     ]
     return "\n".join([*head, *_keys(config, "")]) + "\n"

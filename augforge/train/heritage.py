@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -30,14 +31,16 @@ def datasets_before(init: str | None) -> Iterator[dict[str, str]]:
     """The same for the run that ``init`` names, if it names one."""
     from augforge.train.run import TrainingRun
 
-    if init is None:
-        return
-    try:
-        run = TrainingRun.open(init)
-    except TrainError:
-        yield {"path": init, "version": "unknown"}
-        return
-    yield from datasets_seen(run)
+    passed: set[Path] = set()  # a run that is trained anew, beginning with one that began with it, closes a ring
+    while init is not None and Path(init).resolve() not in passed:
+        passed.add(Path(init).resolve())
+        try:
+            run = TrainingRun.open(init)
+        except TrainError:
+            yield {"path": init, "version": "unknown"}
+            return
+        yield from run.datasets
+        init = run.config.init
 
 
 def check_not_seen(init: str | None, judged: Iterable[str]) -> None:

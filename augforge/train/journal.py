@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from augforge.errors import TrainError
+from augforge.errors import TrainError, first_line
 from augforge.files import make_folder, open_named, writing
 from augforge.train.events import Events
 
@@ -53,12 +53,16 @@ class Journal:
 
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's journal; TrainError if there is none."""
+    """The rows of a run's journal; TrainError if there is none, or a line is damaged. A last line may be unfinished."""
     try:
         text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
     except OSError:
         raise TrainError(f"{folder} has no metrics.jsonl; expected a run of augforge train") from None
-    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+    path, lines = folder / "metrics.jsonl", text.rpartition("\n")[0].splitlines()
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise TrainError(f"{path} is damaged ({first_line(error)}); expected a row of JSON in each line") from None
 
 
 def _numbers(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:

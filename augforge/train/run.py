@@ -16,6 +16,7 @@ from augforge.files import replacing, write_text
 from augforge.ops.geometry import width_height
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.data.inputspec import InputSpec, RunSpec
+from augforge.train.facts import read_facts, read_tuned
 from augforge.train.labels.groups import slices
 from augforge.train.preparation import FILE as PREPARATION
 from augforge.train.preparation import Preparation, read_preparations, write_preparations
@@ -31,6 +32,8 @@ Log = Callable[[str], None]
 
 WeightsName = Literal["best", "last", "snapshots"]
 
+_SUMMARY = ("run", "task", "datasets", "steps", "best", "parameters", "device", "precision", "seconds")
+"""Keys of a summary that are relied upon."""
 _LIBRARIES = (
     "torch",
     "segmentation-models-pytorch",
@@ -119,17 +122,16 @@ class TrainingRun:
     @property
     def thresholds(self) -> tuple[float, ...]:
         """The probability from which a pixel is the class, for each class or label; tuned values if there are any."""
-        path = self.folder / "thresholds.json"
-        tuned = json.loads(path.read_text(encoding="utf-8"))["thresholds"] if path.exists() else {}
-        return tuple(tuned.get(name, self.config.threshold) for name in self.outputs or self.labels)
+        names = self.outputs or self.labels
+        tuned = (read_tuned(self.folder, names) or {}).get("thresholds", {})
+        return tuple(tuned.get(name, self.config.threshold) for name in names)
 
     def summary(self) -> dict[str, Any]:
-        """The summary of a finished run; TrainError while it is not finished."""
-        try:
-            summary: dict[str, Any] = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise TrainError(f"{self.folder} is not finished. Let it go on: augforge train --resume") from None
-        return summary
+        """The summary of a finished run; TrainError while it is not finished, or if the summary is damaged."""
+        path = self.folder / "summary.json"
+        if not path.exists():
+            raise TrainError(f"{self.folder} is not finished. Let it go on: augforge train --resume")
+        return read_facts(path, _SUMMARY, "Delete it, and have it written again: augforge train --resume")
 
     def network(self, pretrained: bool = False) -> nn.Module:
         """The network before training; `pretrained` loads the weights that the configuration names into its encoder."""
@@ -211,13 +213,13 @@ def write_summary(
         seconds, steps: of this call alone, which may have resumed a longer run.
         warnings: what a person should know.
     """
-    best = run.folder / "best.json"
+    best, remedy = run.folder / "best.json", "Delete it; the summary then has no best score"
     step_samples = run.config.optimizer.accumulate * run.config.data.batch_size * facts["processes"]
     summary = {
         "run": str(run.folder),
         **asdict(run.spec),
         "steps": done,
-        "best": json.loads(best.read_text(encoding="utf-8")) if best.exists() else None,
+        "best": read_facts(best, ("step",), remedy) if best.exists() else None,
         **{key: facts[key] for key in ("parameters", "device", "precision", "processes")},
         "seconds": round(seconds, 1),
         "samples_per_second": round(steps * step_samples / seconds, 2) if seconds else None,

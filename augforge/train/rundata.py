@@ -16,13 +16,20 @@ from augforge.ops.geometry import width_height
 from augforge.ops.sides import warn_of_found_sides
 from augforge.sample import IGNORE
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.train.config import STRIDE, TrainConfig
+from augforge.train.config import STRIDE, ModelConfig, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.online import online_steps
-from augforge.train.data.trainingset import TrainingSet, label_vectors
+from augforge.train.data.trainingset import TrainingSet, check_same_tables, label_vectors
 from augforge.train.finetune import unused_weights
-from augforge.train.labels.groups import LabelGroup, absent_label_warnings, derive_groups, labels_of, main_figure
+from augforge.train.labels.groups import (
+    LabelGroup,
+    absent_label_warnings,
+    derive_groups,
+    labels_of,
+    main_figure,
+    settle_unknown,
+)
 from augforge.train.net.model import encoder_normalisation
 from augforge.train.preparation import Preparation, differing
 
@@ -62,6 +69,7 @@ class RunData:
         train_and_val: TrainAndVal | None = None,
     ) -> None:
         opened = [each if isinstance(each, Dataset) else open_dataset(each) for each in datasets]
+        check_same_tables(opened)
         validates = bool(config.validate_every)
         train = [train_and_val[0]] if train_and_val else [_split(dataset, "train") for dataset in opened]
         val = [train_and_val[1]] if train_and_val else [_split(dataset, "val") for dataset in opened]
@@ -84,6 +92,7 @@ class RunData:
             *_shared_group_warnings(train, self.validation),
             *differing(self.preparations),
             *unused_weights(config.model.weights),
+            *(_unused_architecture(config.model) if groups else ()),
         ]
 
     def _derive_groups(self) -> tuple[tuple[LabelGroup, ...], list[str]]:
@@ -150,7 +159,8 @@ class RunData:
         """
         if self.spec.task == "classification":
             columns = [self.training.labels.index(label) for label in self.spec.labels]
-            yield from absent_label_warnings(self.spec.groups, self.training.label_vectors[:, columns])
+            truth = settle_unknown(self.spec.groups, self.training.label_vectors[:, columns])
+            yield from absent_label_warnings(self.spec.groups, truth)
             return
         present = dict(zip(self.training.classes, np.any(self.training.present, axis=0).tolist(), strict=True))
         absent = [name for name in self.spec.outputs if not present[name]]
@@ -178,6 +188,15 @@ _VAL_REMEDY = (
     "Give the recipe a split, such as split: {val: 0.2}, and build again; or train without validation: "
     "--set validate_every=0"
 )
+
+
+def _unused_architecture(model: ModelConfig) -> Iterator[str]:
+    """A warning if an architecture for masks is named where labels are learnt: runs begun before go on with it."""
+    if model.architecture != ModelConfig().architecture and not model.factory:
+        yield (
+            f"model.architecture {model.architecture} is for masks: labels are predicted by model.encoder "
+            f"{model.encoder} alone"
+        )
 
 
 def _refuse_mask_settings(config: TrainConfig) -> None:

@@ -21,9 +21,10 @@ _SKIPPED = ("checkpoints", "tensorboard", "evaluation")
 def list_runs(folder: Path) -> list[dict[str, Any]]:
     """What each run below a folder is and how good it is, JSON-like, sorted by its path.
 
-    Each has ``run`` (its path), ``task``, ``datasets``, ``architecture``, ``encoder``, ``seed``, ``steps`` done so far,
-    ``finished``, ``monitor``, the best ``score`` by it and the ``step`` of that, ``seconds`` of training, and ``begun``
-    (with which run). A value is None if it is not known (yet); ``unreadable`` says why a run cannot be read.
+    Each has ``run`` (its path), ``task``, ``datasets``, ``architecture`` and ``encoder`` as configured, ``network``
+    as it was built, ``seed``, ``steps`` done so far, ``finished``, ``monitor``, the best ``score`` by it and the
+    ``step`` of that, ``seconds`` of training, and ``begun`` (with which run). A value is None if it is not known
+    (yet); ``unreadable`` says why a run cannot be read.
 
     Raises:
         TrainError: there is no such folder.
@@ -43,20 +44,24 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 def _describe(folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"run": str(folder), **dict.fromkeys(_KEYS)}
     try:
-        run = TrainingRun.open(folder)
+        return facts | _read(TrainingRun.open(folder))
     except TrainError as error:
         return {**facts, "unreadable": str(error)}
+
+
+def _read(run: TrainingRun) -> dict[str, Any]:
+    folder = run.folder
     summary = run.summary() if (folder / "summary.json").exists() else {}
     rows = read_journal(folder) if (folder / "metrics.jsonl").exists() else []
     monitor = run.spec.monitor
     scores = [(row[monitor], row["step"]) for row in rows if row.get(monitor) is not None]
     score, step = max(scores, key=lambda pair: (pair[0], -pair[1]), default=(None, None))
     return {
-        **facts,
         "task": run.spec.task,
         "datasets": [f"{each['name']} {each['version']}" for each in run.datasets],
         "architecture": run.config.model.factory or run.config.model.architecture,
         "encoder": run.config.model.encoder,
+        "network": _name_network(run),
         "seed": run.config.seed,
         "steps": max((row["step"] for row in rows), default=0),
         "finished": bool(summary),
@@ -68,11 +73,19 @@ def _describe(folder: Path) -> dict[str, Any]:
     }
 
 
+def _name_network(run: TrainingRun) -> str:
+    """The network as it was built: of one's own, or an architecture on an encoder, or for labels the encoder alone."""
+    model = run.config.model
+    architecture = "" if run.spec.task == "classification" else f"{model.architecture} "
+    return model.factory or f"{architecture}{model.encoder}"
+
+
 _KEYS = (
     "task",
     "datasets",
     "architecture",
     "encoder",
+    "network",
     "seed",
     "steps",
     "finished",
@@ -94,9 +107,8 @@ def render_runs(found: list[dict[str, Any]], console: Console) -> None:
             continue
         score = "-" if entry["score"] is None else f"{entry['score']:.4f} at {entry['step']}"
         steps = f"{entry['steps']:,}" + ("" if entry["finished"] else " so far")
-        network = f"{entry['architecture']} {entry['encoder']}"
         names = ", ".join(name.partition(" ")[0] for name in entry["datasets"])
         by = figure_name(entry["monitor"])
-        shown.add_row(*map(Text, (entry["run"], names, network, str(entry["seed"]), steps, score, by)))
+        shown.add_row(*map(Text, (entry["run"], names, entry["network"], str(entry["seed"]), steps, score, by)))
     console.print(shown)
     console.print(plural(len(found), "run"))

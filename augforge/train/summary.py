@@ -56,15 +56,16 @@ def _facts(summary: Mapping[str, Any]) -> dict[str, str]:
 
 def _next_commands(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     run, dataset = summary["run"], summary["datasets"][0]["path"]
+    split = "" if summary["best"] else " --split SPLIT"  # without validation, there may be no split val
     look = (str(Path(run) / "curves.png"), "loss, learning rate and scores over the steps")
     if summary["task"] == "classification":
         return [
             look,
-            (f"augforge evaluate {run} {dataset}", "by label, with the worst samples as pictures"),
+            (f"augforge evaluate {run} {dataset}{split}", "by label, with the worst samples as pictures"),
             (f"augforge predict {run} IMAGES -o predictions.parquet", "probabilities of new images' labels"),
         ]
     return [
         look,
-        (f"augforge evaluate {run} {dataset}", "by class, with the worst samples as pictures"),
+        (f"augforge evaluate {run} {dataset}{split}", "by class, with the worst samples as pictures"),
         (f"augforge predict {run} IMAGES -o predictions.parquet", "masks of new images"),
     ]

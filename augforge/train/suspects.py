@@ -13,7 +13,7 @@ import polars as pl
 
 from augforge.bitmask import Planes
 from augforge.errors import TrainError
-from augforge.report.review.cases import Case, Reason, View
+from augforge.report.review.case import Case, Reason, View
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.study.quality import least_derived
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from augforge.yamlfile.document import KeyPath, YamlFile
 from augforge.yamlfile.flowing import flow
 from augforge.yamlfile.overriding import override
-from augforge.yamlfile.parsing import dump_yaml, parse_scalar, parse_yaml, read_yaml, read_yaml_text
+from augforge.yamlfile.parsing import MAX_BYTES, dump_yaml, parse_scalar, parse_yaml, read_yaml, read_yaml_text
 
 __all__ = [
+    "MAX_BYTES",
     "KeyPath",
     "YamlFile",
     "dump_yaml",

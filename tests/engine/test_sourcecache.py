@@ -12,8 +12,10 @@ from toybox import shas, tiny_hands, write_recipe
 
 from augforge.engine import worker
 from augforge.engine.builder import build
+from augforge.engine.jobs import WorkerContext
 from augforge.engine.sourcecache import SourceCache
 from augforge.sample import Sample
+from augforge.sources import Record
 
 
 class Reader:
@@ -85,7 +87,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
     load = worker._load_source_sample
 
-    def counting(context: worker.WorkerContext, record: worker.Record, name: str) -> Sample:
+    def counting(context: WorkerContext, record: Record, name: str) -> Sample:
         counted[name] += 1
         return load(context, record, name)
 

@@ -182,7 +182,10 @@ def test_ops_move_their_masks_by_area() -> None:
     )
     still = {"shear_deg": 0.0, "angle_deg": 0.0, "translate": [0.0, 0.0]}
     half, turned = (Affine.model_validate({"scale_range": [0.5, 0.5]}), Rotate.model_validate({"fit": "scale"}))
-    calls = [(affine, half, {**still, "scale": 0.5}), (rotate, turned, {"angle_deg": 40.0})]
+    calls: list[tuple[Any, Any, dict[str, Any]]] = [
+        (affine, half, {**still, "scale": 0.5}),
+        (rotate, turned, {"angle_deg": 40.0}),
+    ]
     for op, params, drawn in calls:
         (made,) = op.apply([sample], drawn, params, ctx)
         assert isinstance(made, Sample)

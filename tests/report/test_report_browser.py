@@ -92,7 +92,7 @@ def test_the_large_view_works_with_buttons_and_the_wheel(page: Any) -> None:
         page.click(f"[data-do='{action}']")
     page.mouse.move(400, 400)
     page.mouse.wheel(0, -200)
-    page.wait_for_function("document.querySelector('.stage svg').viewBox.baseVal.width < 96")
+    page.wait_for_function("() => document.querySelector('.stage svg').viewBox.baseVal.width < 96")
     page.click("[data-do='close']")
     assert not page.evaluate(OPEN)
 

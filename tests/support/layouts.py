@@ -73,6 +73,13 @@ def coco_one_file(root: Path) -> None:
         image(root, f"images/{name}.jpg")
 
 
+def coco_large(root: Path) -> None:
+    """A file whose lists begin late, as COCO's own: those of its images alone are megabytes."""
+    put_json(root / "labels.json", {"info": {"description": "x" * 100_000}, **coco_json(range(6))})
+    for name in NAMES:
+        image(root, f"images/{name}.jpg")
+
+
 def coco_2017(root: Path) -> None:
     for split, numbers in (("train2017", range(4)), ("val2017", range(4, 6))):
         put_json(root / f"annotations/instances_{split}.json", coco_json(numbers))
@@ -307,6 +314,7 @@ def in_a_folder_of_an_archive(root: Path) -> None:
 
 LAYOUTS: dict[str, Layout] = {
     "coco-one-file": Layout(coco_one_file, "coco", TWO, 6),
+    "coco-large": Layout(coco_large, "coco", TWO, 6),
     "coco-2017": Layout(coco_2017, "coco", TWO, 6, {"train": 4, "val": 2}),
     "roboflow-coco": Layout(roboflow_coco, "coco", TWO, 6, {"train": 4, "val": 1, "test": 1}),
     "coco-boxes-alone": Layout(coco_boxes_alone, "coco", TWO, 6),

@@ -11,7 +11,7 @@ from augforge.sample import Sample
 torch = pytest.importorskip("torch")
 
 from augforge import bitmask  # noqa: E402
-from augforge.train.data.batch import Batch, images_to_device, to_device  # noqa: E402
+from augforge.train.data.batch import Batch, images_to_device, targets_to_device  # noqa: E402
 from augforge.train.data.inputspec import InputSpec  # noqa: E402
 
 CLASSES = tuple(f"class-{c}" for c in range(9))
@@ -36,16 +36,15 @@ def batch_of(*seeds: int, known: list[list[int]], dtype: str = "uint8") -> tuple
 def test_images_are_as_in_prediction(dtype: str) -> None:
     batch, samples = batch_of(1, 2, known=[[], []], dtype=dtype)
     for channels in (1, 3):
-        images, _, _ = to_device(batch, CLASSES, "cpu", channels)
+        images = images_to_device(batch, "cpu", channels)
         assert images.shape == (2, channels, 32, 64)
         wanted = torch.stack([InputSpec((64, 32), channels).pixels(sample.image) for sample in samples])
         torch.testing.assert_close(images, wanted, rtol=0, atol=0)
-        torch.testing.assert_close(images_to_device(batch, "cpu", channels), images, rtol=0, atol=0)
 
 
 def test_targets_are_the_masks() -> None:
     batch, samples = batch_of(1, 2, known=[list(range(9)), [0, 8]])
-    _, target, counted = to_device(batch, CLASSES, "cpu")
+    target, counted = targets_to_device(batch, CLASSES, "cpu")
     assert target.dtype == torch.float32
     wanted = [list(bitmask.to_masks(sample.masks, 9)) for sample in samples]
     np.testing.assert_array_equal(target.numpy(), wanted)
@@ -57,7 +56,7 @@ def test_targets_are_the_masks() -> None:
 def test_ignore_is_no_output_and_counts_nowhere() -> None:
     batch, samples = batch_of(3, 4, known=[list(range(9)), [0, 1, 5]])
     classes = (*CLASSES[:2], "ignore", *CLASSES[3:])
-    _, target, counted = to_device(batch, classes, "cpu")
+    target, counted = targets_to_device(batch, classes, "cpu")
     assert target.shape == counted.shape == (2, 8, 32, 64)
     outputs = [0, 1, 3, 4, 5, 6, 7, 8]
     for n, sample in enumerate(samples):
@@ -67,11 +66,3 @@ def test_ignore_is_no_output_and_counts_nowhere() -> None:
             known = n == 0 or c in (0, 1, 5)
             np.testing.assert_array_equal(counted[n, row], (masks[2] == 0) & known)
     assert samples[0].masks.any()
-
-
-def test_moving_keeps_names_and_place() -> None:
-    batch, _ = batch_of(1, known=[[1]])
-    moved = batch.to("meta")
-    assert (moved.names, moved.epoch, moved.samples, len(moved)) == (batch.names, 0, 0, 1)
-    assert {tensor.device.type for tensor in (moved.images, moved.planes, moved.known, moved.labels)} == {"meta"}
-    assert moved.shift_and_scale.device.type == "meta"

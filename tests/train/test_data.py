@@ -21,7 +21,7 @@ from augforge.errors import DatasetError, TrainError  # noqa: E402
 from augforge.ops.sides import Sides  # noqa: E402
 from augforge.store.dataset import Dataset  # noqa: E402
 from augforge.train.config import DataConfig  # noqa: E402
-from augforge.train.data.batch import Batch, to_device  # noqa: E402
+from augforge.train.data.batch import Batch, images_to_device, targets_to_device  # noqa: E402
 from augforge.train.data.inputspec import InputSpec  # noqa: E402
 from augforge.train.data.loading import TrainingBatches  # noqa: E402
 from augforge.train.data.trainingset import TrainingSet  # noqa: E402
@@ -173,7 +173,7 @@ def test_rare_classes_come_more_often(tmp_path: Path) -> None:
 def test_without_augmentation_batches_hold_the_fitted_samples(dataset: Dataset) -> None:
     by_name = {sample.name: SPEC.fit(sample) for sample in dataset}
     for batch in epoch_of(batches(dataset).stream()):
-        images, target, counted = to_device(batch, CLASSES, "cpu")
+        images, (target, counted) = images_to_device(batch, "cpu"), targets_to_device(batch, CLASSES, "cpu")
         for i, name in enumerate(batch.names):
             fitted = by_name[name]
             torch.testing.assert_close(images[i], SPEC.pixels(fitted.image), rtol=0, atol=0)
@@ -238,7 +238,7 @@ def test_all_kinds_of_images_go_together(tmp_path: Path) -> None:
 def test_gray_travels_as_one_channel(dataset: Dataset) -> None:
     batch = next(batches(dataset, InputSpec((32, 32), 3, "encoder", (0.1, 0.2, 0.3), (1, 2, 3))).stream())
     assert (batch.images.shape, batch.images.dtype) == ((4, 1, 32, 32), torch.uint8)
-    images, _, _ = to_device(batch, CLASSES, "cpu", 3)
+    images = images_to_device(batch, "cpu", 3)
     values = batch.images[:, 0].float() / 255
     wanted = [(values - m) / s for m, s in zip((0.1, 0.2, 0.3), (1, 2, 3), strict=True)]
     torch.testing.assert_close(images, torch.stack(wanted, 1))

@@ -21,6 +21,7 @@ from augforge.phantom import write_phantom
 from augforge.train.checkpoint import load_weights
 from augforge.train.config import OptimizerConfig, TrainConfig, load_config
 from augforge.train.finetune import unused_weights
+from augforge.train.heritage import datasets_seen
 from augforge.train.journal import read_journal
 from augforge.train.loop import train
 from augforge.train.net.optim import build_optimizer
@@ -306,6 +307,15 @@ def test_the_longest_seeds_are_taken(folder: Path, tmp_path: Path, seed: str) ->
 def test_longer_seeds_are_refused() -> None:
     with pytest.raises(TrainError, match="seed"):
         load_config(None, ["seed=99999999999999999999"])
+
+
+def test_runs_that_began_with_each_other_are_each_read_once(folder: Path, tmp_path: Path) -> None:
+    """A run of an old name, trained anew with the run that began with it, closes a ring."""
+    for name, other in (("a", "b"), ("b", "a")):
+        shutil.copytree(folder / "run", tmp_path / name)
+        text = (tmp_path / name / "config.yaml").read_text()
+        (tmp_path / name / "config.yaml").write_text(text.replace("init:", f"init: {tmp_path / other}"))
+    assert len([*datasets_seen(TrainingRun.open(tmp_path / "a"))]) == 3  # its own, that of b, and that of a once more
 
 
 def test_all_runs_below_a_folder(folder: Path, tmp_path: Path) -> None:

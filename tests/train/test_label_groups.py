@@ -119,6 +119,8 @@ def test_labels_absent_from_train_are_told() -> None:
     assert "all training samples have the label b" in warnings[1]
     with pytest.raises(TrainError, match="nothing to learn"):
         list(absent_label_warnings(groups, np.array([[0, 1, 1], [0, 1, 1]])))
+    soft = np.array([[0.3, 0.6, 0.1], [0.4, 0.5, 0.1]])
+    assert [text for text in absent_label_warnings(groups, soft) if "label b:" not in text] == []
 
 
 def test_runs_of_earlier_versions_have_alternatives() -> None:

@@ -11,10 +11,12 @@ import polars as pl
 import pytest
 import torch
 from fakelabels import label_dataset, one_of
+from oracles import write_shapes
 from PIL import Image
 
+from augforge.engine.builder import build
 from augforge.errors import TrainError
-from augforge.store.dataset import Dataset
+from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import TrainConfig, load_config
 from augforge.train.evaluation.evaluate import evaluate
 from augforge.train.journal import read_journal
@@ -23,6 +25,7 @@ from augforge.train.labels.losses import LabelLosses, build_losses
 from augforge.train.loop import train
 from augforge.train.run import TrainingRun
 from augforge.train.rundata import RunData
+from augforge.train.runs import list_runs
 
 SMALL = ("model.encoder=tu-test_resnet", "data.size=32", "data.workers=0", "data.batch_size=8", "precision=fp32")
 HALF = "{val: 0.5}"
@@ -45,6 +48,25 @@ def domains(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     rows = {f"P{n}/x": [*one_of("cd", "cd"[n % 2]), *one_of("ap", "ap"[n // 2 % 2])] for n in range(16)}
     labels = ("cat", "dog", "art", "photo")
     return label_dataset(tmp_path_factory.mktemp("domains"), labels, rows, split=HALF, noise=150)
+
+
+def test_masks_and_labels_are_no_training_set(findings: Dataset, domains: Dataset, tmp_path: Path) -> None:
+    write_shapes(tmp_path / "data", [(40, 40), (40, 40)])
+    recipe = "name: masks\nsource: {format: mask-folder, path: data, classes: [red, green, blue]}\nsteps: []\n"
+    (tmp_path / "masks.yaml").write_text(recipe)
+    masks = open_dataset(build(tmp_path / "masks.yaml", tmp_path / "masks").folder)
+    for datasets in ([masks, findings], [findings, masks], [findings, domains]):
+        with pytest.raises(TrainError, match=r"expected the (class|label) table of"):
+            RunData(datasets, config(), torch.device("cpu"))
+
+
+def test_an_architecture_for_masks_is_told_to_be_unused(findings: Dataset, tmp_path: Path) -> None:
+    for settings, told in (((), False), (("model.architecture=unet",), True)):
+        data = RunData([findings], config(*settings), torch.device("cpu"))
+        assert any("model.architecture unet is for masks" in text for text in data.warnings) is told
+    train([findings], config("model.architecture=unet", "steps=1"), tmp_path / "run")
+    [found] = list_runs(tmp_path)
+    assert (found["architecture"], found["network"]) == ("unet", "tu-test_resnet")
 
 
 def test_findings_are_trained_and_judged_one_by_one(findings: Dataset, tmp_path: Path) -> None:

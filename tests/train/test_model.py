@@ -117,6 +117,9 @@ class Deep(nn.Module):
 def halved(channels, outputs):
     return nn.Conv2d(channels, outputs, 1, stride=2)
 
+def pooled(channels, outputs):
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, outputs))
+
 def nothing(channels, outputs):
     return None
 """
@@ -140,6 +143,14 @@ def test_a_network_of_ones_own() -> None:
     images = torch.randn(1, 3, 32, 32)
     assert len(deep.train()(images)) == 3
     assert torch.equal(deep.eval()(images), deep.get_submodule("network.heads.2")(images))
+
+
+@pytest.mark.usefixtures("own")
+def test_a_classifier_of_ones_own() -> None:
+    net = build_classifier(ModelConfig(factory="ownnets.nets:pooled"), 1, 3)
+    assert net(torch.zeros(2, 1, 32, 64)).shape == (2, 3)
+    with pytest.raises(TrainError, match=r"makes \(1, 3, 64, 64\) of .*; expected \(1, 3\): logits of each label"):
+        build_classifier(ModelConfig(factory="ownnets.nets:build"), 1, 3)
 
 
 @pytest.mark.usefixtures("own")

@@ -47,10 +47,9 @@ class Chart:
 
 def draw_bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[float]]) -> Chart:
     """One bar for each name, in which the series stand one behind the other."""
-    pygal = _import_pygal()
     height = 70 + _ROW * max(2, len(names))
-    chart = pygal.HorizontalStackedBar(height=height, **_options(series))
-    chart.x_labels = [_short(name) for name in reversed(names)]  # Pygal begins at the bottom
+    labels = [_short(name) for name in reversed(names)]  # Pygal begins at the bottom
+    chart = _import_pygal().HorizontalStackedBar(height=height, x_labels=labels, **_options(series))
     for label, values in series.items():
         chart.add(visible(label), list(reversed(values)))
     return _finish(title, chart, names, series)
@@ -58,24 +57,27 @@ def draw_bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[fl
 
 def draw_histogram(title: str, edges: Sequence[float], series: Mapping[str, Sequence[float]]) -> Chart:
     """How many values lie between neighbouring edges; one more edge than values."""
-    pygal = _import_pygal()
-    names = [_bin_name(low, high) for low, high in pairwise(edges)]
-    every = -(-len(names) // _FEW)
-    chart = pygal.StackedBar(height=_HEIGHT, spacing=2, show_minor_x_labels=False, **_options(series))
-    chart.x_labels = [name.partition(" to ")[0] for name in names]
-    chart.x_labels_major_every = every
-    for label, values in series.items():
-        chart.add(visible(label), list(values))
-    return _finish(title, chart, names, series)
+    return _draw_bins(title, "StackedBar", edges, series, spacing=2)
 
 
 def draw_lines(title: str, edges: Sequence[float], series: Mapping[str, Sequence[float]]) -> Chart:
     """The same as a line for each series, to compare shares: those of a histogram stand one on top of the other."""
-    pygal = _import_pygal()
+    return _draw_bins(title, "Line", edges, series, show_dots=False)
+
+
+def _draw_bins(
+    title: str, kind: str, edges: Sequence[float], series: Mapping[str, Sequence[float]], **options: Any
+) -> Chart:
+    """A chart of one of Pygal's kinds over bins; every few of them has a label."""
     names = [_bin_name(low, high) for low, high in pairwise(edges)]
-    chart = pygal.Line(height=_HEIGHT, show_dots=False, show_minor_x_labels=False, **_options(series))
-    chart.x_labels = [name.partition(" to ")[0] for name in names]
-    chart.x_labels_major_every = -(-len(names) // _FEW)
+    chart = getattr(_import_pygal(), kind)(
+        height=_HEIGHT,
+        x_labels=[name.partition(" to ")[0] for name in names],
+        x_labels_major_every=-(-len(names) // _FEW),
+        show_minor_x_labels=False,
+        **options,
+        **_options(series),
+    )
     for label, values in series.items():
         chart.add(visible(label), list(values))
     return _finish(title, chart, names, series)
@@ -89,11 +91,13 @@ def _bin_name(low: float, high: float) -> str:
 
 def draw_boxes(title: str, names: Sequence[str], quantiles: Sequence[Sequence[float]]) -> Chart:
     """For each name five quantiles, of 5, 25, 50, 75 and 95 %, as a box with whiskers."""
-    pygal = _import_pygal()
-    chart = pygal.Box(
-        height=300, box_mode="extremes", x_label_rotation=60 if len(names) > _SERIES else 0, **_options({"": ()})
+    chart = _import_pygal().Box(
+        height=300,
+        box_mode="extremes",
+        x_labels=[_short(name) for name in names],
+        x_label_rotation=60 if len(names) > _SERIES else 0,
+        **_options({"": ()}),
     )
-    chart.x_labels = [_short(name) for name in names]
     for name, values in zip(names, quantiles, strict=True):
         low, lower, middle, upper, high = values
         # Pygal takes the quartiles of what it is given; those of this list are the ones that are known.

@@ -76,7 +76,9 @@ def write_report(report: Report, path: Path) -> None:
 
 def render_report(report: Report) -> str:
     """The page as text."""
-    return render_page("report.html.j2", "report.js", report=report, facts=report.facts, **_choices(report))
+    return render_page(
+        "report.html.j2", "report.js", report=report, facts=report.facts, families=report.families, **_choices(report)
+    )
 
 
 def _choices(report: Report) -> dict[str, Any]:
@@ -101,6 +103,11 @@ def render_page(template: str, script: str, **values: Any) -> str:
     return page.render(style=asset("page.css"), script=code, script_digest=digest, **values)
 
 
+def render_fragment(template: str, **values: Any) -> str:
+    """A template of this package without style sheet and script, as notebooks show it."""
+    return _environment().get_template(template).render(**values)
+
+
 @cache
 def asset(name: str) -> str:
     """A file beside the templates, without spaces at its ends: browsers compare a script's digest byte by byte."""
@@ -116,19 +123,23 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}",
-        "percent": _percent,
-        "name": visible,
-        "human_bytes": human_bytes,
-        "some": _some,
-    }
-    environment.globals |= {
-        "heat": encode_heat,
-        "colour": class_colour,
-        "plural": plural,
-        "describe_position": describe_position,
-    }
+    environment.filters.update(
+        {
+            "number": lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}",
+            "percent": _percent,
+            "name": visible,
+            "human_bytes": human_bytes,
+            "some": _some,
+        }
+    )
+    environment.globals.update(
+        {
+            "heat": encode_heat,
+            "colour": class_colour,
+            "plural": plural,
+            "describe_position": describe_position,
+        }
+    )
     return environment
 
 

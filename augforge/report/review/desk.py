@@ -12,7 +12,7 @@ from typing import Any
 from augforge.engine.verdicts import VerdictFile
 from augforge.recipe.recipe import Verdict
 from augforge.report.html.thumbnails import Outline, Thumbnail, class_colour, make_thumbnail, outlines_of
-from augforge.report.review.cases import Case
+from augforge.report.review.case import Case
 
 SIDE = 1400
 """Pixels of the longer side of a picture: enough to judge it, and quick to send."""

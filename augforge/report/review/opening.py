@@ -12,7 +12,8 @@ from augforge.errors import DatasetError, RecipeError, some
 from augforge.files import is_url
 from augforge.progress import Progress
 from augforge.report.html.opening import is_recipe
-from augforge.report.review.cases import Case, gather_cases, merge_cases
+from augforge.report.review.case import Case, merge_cases
+from augforge.report.review.cases import gather_cases
 from augforge.report.review.desk import Desk
 from augforge.store.dataset import open_dataset
 from augforge.store.log import last_build, recorded_overrides

@@ -34,7 +34,12 @@ def _hand_bone(glance: Glance) -> Iterator[Clue]:
 
 
 def _coco(glance: Glance) -> Iterator[Clue]:
-    place = glance.beginning(".json", '"images"', '"annotations"') or glance.beginning(".json", '"categories"')
+    place = (
+        glance.beginning(".json", '"images"', '"categories"')
+        or glance.beginning(".json", '"images"', '"annotations"')
+        or glance.beginning(".json", '"categories"')
+        or glance.holding(".json", '"images"', '"annotations"', '"categories"')
+    )
     if place is not None and '"shapes"' not in glance.head(place):
         yield Clue("coco", f"{place} has COCO's lists of images, annotations and categories", files=(place,))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,21 @@ class Glance:
                 if sum(tried.values()) <= 60 and all(word in self.head(place) for word in words):
                     return place
         return None
+
+    def holding(self, suffix: str, *words: str) -> str | None:
+        """The first of a few files with a suffix that holds all words anywhere: lists may be long; or None."""
+        files = [place for place in self.places if place.lower().endswith(suffix)][:10]
+        return next((place for place in files if self._holds(place, words)), None)
+
+    def _holds(self, place: str, words: tuple[str, ...]) -> bool:
+        path = self.root / place
+        try:
+            if not path.is_file() or path.is_symlink() or not path.stat().st_size:
+                return False
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+                return all(text.find(word.encode()) >= 0 for word in words)
+        except OSError:
+            return False
 
     @cached_property
     def folders(self) -> set[str]:

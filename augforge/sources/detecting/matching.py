@@ -57,7 +57,6 @@ class Match:
         root: the folder.
         why: what speaks for the format.
         options: of the source, besides format and path.
-        remedies: of these options those that were only needed because the folder was refused without them.
         listing: what the folder holds, read with these options; None if it cannot be read.
         problem: why it cannot be read; empty if it can.
     """
@@ -66,7 +65,6 @@ class Match:
     root: Path
     why: str
     options: Options = field(default_factory=dict)
-    remedies: Options = field(default_factory=dict)
     listing: Listing | None = None
     problem: str = ""
 
@@ -102,7 +100,7 @@ def _is_fallback(found: Mapping[str, Match]) -> bool:
 def try_clue(clue: Clue, root: Path, cache: FileCache) -> Match:
     """List a folder as a clue says; if it is refused, with the options that may put this right."""
     found, problem = read_with(clue.format, root, clue.options, cache)
-    plain = Match(clue.format, root, clue.why, clue.options, {}, found, problem)
+    plain = Match(clue.format, root, clue.why, clue.options, found, problem)
     if found is not None:
         return _heed_findings(plain, found, cache)
     if "pip install" in problem:
@@ -110,7 +108,7 @@ def try_clue(clue: Clue, root: Path, cache: FileCache) -> Match:
     for more in _remedies(clue.format):
         listing, _ = read_with(clue.format, root, {**clue.options, **more}, cache)
         if listing is not None:
-            return replace(plain, options={**clue.options, **more}, remedies=more, listing=listing, problem="")
+            return replace(plain, options={**clue.options, **more}, listing=listing, problem="")
     return plain
 
 
@@ -120,7 +118,7 @@ def _heed_findings(match: Match, found: Listing, cache: FileCache) -> Match:
     more = {key: value for format, options in wanted if format == match.format for key, value in options.items()}
     options = {**match.options, **more}
     listing = read_with(match.format, match.root, options, cache)[0] if more else None
-    return match if listing is None else replace(match, options=options, remedies=more, listing=listing)
+    return match if listing is None else replace(match, options=options, listing=listing)
 
 
 def _remedies(format: str) -> Iterator[Options]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,54 +42,34 @@ class Batch:
     def __len__(self) -> int:
         return len(self.names)
 
-    def to(self, device: torch.device | str) -> Batch:
-        """The batch on a device; copies from pinned memory are not waited for."""
-        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
-
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, from which a GPU copies faster."""
-        return self._map_tensors(Tensor.pin_memory)
-
-    def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
             self,
-            images=function(self.images),
-            shift_and_scale=function(self.shift_and_scale),
-            planes=function(self.planes),
-            known=function(self.known),
-            labels=function(self.labels),
-            weights=None if self.weights is None else function(self.weights),
+            images=self.images.pin_memory(),
+            shift_and_scale=self.shift_and_scale.pin_memory(),
+            planes=self.planes.pin_memory(),
+            known=self.known.pin_memory(),
+            labels=self.labels.pin_memory(),
+            weights=None if self.weights is None else self.weights.pin_memory(),
         )
-
-
-def to_device(
-    batch: Batch,
-    classes: Sequence[str],
-    device: torch.device | str,
-    channels: int | None = None,
-    regions: Sequence[str] = (),
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Prepare a batch for a step of segmentation, on the device.
-
-    Args:
-        batch: from the loader.
-        classes: the dataset's class table. The network predicts C of them, all but `ignore`.
-        device: of the network.
-        channels: of the network's input; None for those of the images.
-        regions: classes that only weigh pixels, which the network does not predict either.
-
-    Returns:
-        images, float32 (N, channels, H, W), normalised; target, float32 (N, C, H, W) of 0 and 1; counted, bool
-        (N, C, H, W), or (N, C, 1, 1) if no class is `ignore`: the pixels that count.
-    """
-    batch = batch.to(device)
-    return images_to_device(batch, device, channels), *targets_to_device(batch, classes, device, regions)
 
 
 def targets_to_device(
     batch: Batch, classes: Sequence[str], device: torch.device | str, regions: Sequence[str] = ()
 ) -> tuple[Tensor, Tensor]:
-    """Target and counted pixels of a batch, as `to_device` gives them, without its images."""
+    """What a step of segmentation compares with, on a device; copies from pinned memory are not waited for.
+
+    Args:
+        batch: from the loader.
+        classes: the dataset's class table. The network predicts C of them, all but `ignore`.
+        device: of the network.
+        regions: classes that only weigh pixels, which the network does not predict either.
+
+    Returns:
+        target, float32 (N, C, H, W) of 0 and 1; counted, bool (N, C, H, W), or (N, C, 1, 1) if no class is `ignore`:
+        the pixels that count.
+    """
     planes, known = (each.to(device, non_blocking=True) for each in (batch.planes, batch.known))
     target, counted = unpack(planes, known, classes, regions)
     return target.float(), counted
@@ -124,6 +104,6 @@ def _class_layers(planes: Any, classes: Sequence[int]) -> Any:
 
 
 def images_to_device(batch: Batch, device: torch.device | str, channels: int | None = None) -> Tensor:
-    """The normalised images of a batch, float32 (N, channels, H, W), on a device."""
+    """The normalised images of a batch, float32 (N, channels, H, W), on a device; None keeps their own channels."""
     images = normalise(batch.images.to(device, non_blocking=True).float(), batch.shift_and_scale.to(device))
     return images if channels is None else images.expand(-1, channels, -1, -1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from augforge.progress import Progress, Silent
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.evaluation.scores import check_classes
 from augforge.train.evaluation.segmentation import SegmentationMetrics
+from augforge.train.facts import read_tuned
 from augforge.train.heritage import datasets_seen
 from augforge.train.labels.evaluation import check_labels, evaluate_labels
 from augforge.train.prediction.remaining import Remaining, remaining_steps
@@ -78,23 +78,21 @@ def evaluate(
         metrics = SegmentationMetrics(run.outputs, run.thresholds, surface_tolerance, worst, run.spec.regions)
         own = _evaluate_segmentation(run, parts, remaining, metrics, progress, options)
         result = {"monitor": run.spec.monitor, **metrics.write(folder)}
-    warnings = [*dict.fromkeys(own), *_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
-    warnings += dict.fromkeys(text for each in remaining for text in each.warnings())
+    warnings = [*own, *_training_warnings(run, parts), *_tuning_warning(run, parts, split)]
+    warnings += (text for each in remaining for text in each.warnings())
     facts = _describe(run, parts, split, remaining)
-    report = {**facts, **result, "warnings": warnings, "folder": str(folder)}
+    report = {**facts, **result, "warnings": [*dict.fromkeys(warnings)], "folder": str(folder)}
     write_json(folder / "evaluation.json", report)
     return report
 
 
 def _tuning_warning(run: TrainingRun, parts: Sequence[Dataset], split: str) -> list[str]:
     """A warning if the thresholds were tuned on the samples that are evaluated here."""
-    path = run.folder / "thresholds.json"
-    if not path.exists():
+    tuned = read_tuned(run.folder, run.outputs or run.labels)
+    if tuned is None or tuned.get("split") != split or tuned.get("version") not in [part.version for part in parts]:
         return []
-    tuned = json.loads(path.read_text(encoding="utf-8"))
-    if tuned["split"] != split or tuned["version"] not in [part.version for part in parts]:
-        return []
-    return [f"the thresholds of {path} were tuned on this very split, so scores are too good: evaluate on another one"]
+    place = run.folder / "thresholds.json"
+    return [f"the thresholds of {place} were tuned on this very split, so scores are too good: evaluate on another one"]
 
 
 def _describe(run: TrainingRun, parts: Sequence[Dataset], split: str, remaining: Sequence[Remaining]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -28,7 +29,7 @@ from augforge.report.paint import (
     text_line,
     text_width,
 )
-from augforge.report.show import SPLIT_COLOURS, legend
+from augforge.report.show import SPLIT_COLOURS, legend, save_png
 from augforge.sample import Sample
 from augforge.train.evaluation.charts import PANEL, Axis, Line, cells, chart
 from augforge.train.evaluation.scores import Truth
@@ -251,3 +252,23 @@ def _reliability(name: str, figures: Mapping[str, Any], colour: Colour) -> Pictu
     diagonal = Line(np.array([0.0, 1.0]), np.array([0.0, 1.0]), MUTED)
     lines = [diagonal, Line(x, y, colour, 2, dots=True)]
     return chart(f"{name}  ECE {figures['ece']:.3f}", lines, (224, 224), x=Axis(0, 1), y=Axis(0, 1))
+
+
+def save_worst(worst: Iterable[tuple[Picture, Mapping[str, Any]]], folder: Path) -> list[dict[str, Any]]:
+    """Save pictures of the worst samples as ``worst-1.png`` and so on, without those of an earlier evaluation.
+
+    Args:
+        worst: pictures and what is known of their samples, the worst first.
+        folder: to write into.
+
+    Returns:
+        What is known of the samples, and each one's ``picture``.
+    """
+    for stale in folder.glob("worst-*.png"):
+        stale.unlink()
+    saved = []
+    for rank, (picture, facts) in enumerate(worst, start=1):
+        name = f"worst-{rank}.png"
+        save_png(picture, folder / name)
+        saved.append({**facts, "picture": name})
+    return saved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from augforge import bitmask
+from augforge.report.paint import Picture
 from augforge.report.show import save_png
 from augforge.sample import Sample
 from augforge.store.dataset import Dataset
@@ -87,7 +88,7 @@ class SegmentationMetrics:
         if result["confusion"] is not None:
             save_png(pictures.label_confusion(result["confusion"]), folder / "confusion.png")
         save_png(pictures.reliability(result["classes"]), folder / "reliability.png")
-        return {**result, "worst": self._draw_worst(folder)}
+        return {**result, "worst": pictures.save_worst(self._draw_worst(), folder)}
 
     def to_json(self) -> dict[str, Any]:
         """All metrics: means over the classes, and each class's own in ``classes``."""
@@ -132,16 +133,11 @@ class SegmentationMetrics:
         counted = int(np.count_nonzero(~np.isnan(farthest)))
         return {"surface_dice": mean_known(surface), "hd95": mean_known(farthest), "hd95_images": counted}
 
-    def _draw_worst(self, folder: Path) -> list[dict[str, Any]]:
-        """Draw the worst samples and return their names, mean Dice and pictures."""
-        for stale in folder.glob("worst-*.png"):
-            stale.unlink()
-        drawn = []
-        for rank, (mean, row, part, i, masks) in enumerate(self._worst, start=1):
+    def _draw_worst(self) -> Iterator[tuple[Picture, dict[str, Any]]]:
+        """Pictures of the worst samples, and their names and mean Dice."""
+        for mean, row, part, i, masks in self._worst:
             sample = part[i]
             truth = truth_of(sample, part.classes, self.outputs, self._regions)
             predicted = bitmask.decode(masks, sample.height, sample.width, len(self.outputs))
             picture = pictures.errors(sample, predicted, truth, self.outputs, self._rows[row]["dice"])
-            save_png(picture, folder / f"worst-{rank}.png")
-            drawn.append({"name": sample.name, "mean_dice": mean, "picture": f"worst-{rank}.png"})
-        return drawn
+            yield picture, {"name": sample.name, "mean_dice": mean}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from augforge.errors import TrainError
 from augforge.progress import Progress
+from augforge.report.paint import Picture
 from augforge.report.show import save_png
 from augforge.store.dataset import Dataset
 from augforge.train.data.trainingset import label_vectors
+from augforge.train.evaluation.pictures import save_worst
 from augforge.train.evaluation.segmentation import ID_COLUMNS
 from augforge.train.labels.groups import (
     LabelGroup,
@@ -95,14 +97,14 @@ def evaluate_labels(
     _draw_confusion(result, folder)
     places = [(part, i) for part in labelled for i in range(len(part))]
     chosen = np.argsort(-losses, kind="stable")[:worst].tolist()
-    drawn = _draw_worst(run, [(*places[i], probabilities[i], truth[i], losses[i]) for i in chosen], folder)
+    worst_samples = [(*places[i], probabilities[i], truth[i], losses[i]) for i in chosen]
     judged_alone = [label for group in run.spec.groups if group.multi for label in group.labels]
     thresholds = dict(zip(run.labels, run.thresholds, strict=True))
     return {
         **result,
         "labelled": len(truth),
         "thresholds": {label: thresholds[label] for label in judged_alone},
-        "worst": drawn,
+        "worst": save_worst(_draw_worst(run, worst_samples), folder),
         "warnings": predictor.warnings,
     }
 
@@ -118,16 +120,18 @@ def _advance(predictions: Iterable[LabelPrediction], progress: Progress) -> list
 def sample_losses(groups: Sequence[LabelGroup], probabilities: Vectors, truth: Vectors) -> NDArray[np.float64]:
     """How surprising the labels of each sample are to the model, (N,): the mean of its groups' losses.
 
-    The loss of a single group is the cross entropy, that of others the mean over its labels of the binary one; 0 where
-    a sample is not labelled in a group.
+    The loss of a single group is the cross entropy, that of others the mean over its known labels of the binary one; 0
+    where a sample is not labelled in a group.
     """
     likely = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
     losses = np.zeros((len(truth), len(groups)))
     for column, (group, part) in enumerate(slices(groups)):
-        p, t = likely[:, part], truth[:, part]
+        known = ~np.isnan(truth[:, part])
+        p, t = likely[:, part], np.nan_to_num(truth[:, part])
         entropy = -(t * np.log(p))
-        entropy = (entropy - (1 - t) * np.log(1 - p)).mean(axis=1) if group.multi else entropy.sum(axis=1)
-        losses[:, column] = np.where(labelled_rows(group, t), entropy, 0)
+        if group.multi:
+            entropy = (entropy - (1 - t) * np.log(1 - p)) * known / np.maximum(known.sum(axis=1, keepdims=True), 1)
+        losses[:, column] = np.where(labelled_rows(group, truth[:, part]), entropy.sum(axis=1), 0)
     return np.asarray(losses.mean(axis=1))
 
 
@@ -155,16 +159,11 @@ def _draw_confusion(result: dict[str, Any], folder: Path) -> None:
             save_png(confusion_picture(name, group["labels"], np.array(group["confusion"])), path)
 
 
-def _draw_worst(run: TrainingRun, samples: Sequence[Any], folder: Path) -> list[dict[str, Any]]:
-    """Draw samples with their true and predicted labels; return their names, losses and pictures."""
-    for stale in folder.glob("worst-*.png"):
-        stale.unlink()
-    drawn = []
-    for rank, (part, i, probabilities, truth, loss) in enumerate(samples, start=1):
+def _draw_worst(run: TrainingRun, samples: Sequence[Any]) -> Iterator[tuple[Picture, dict[str, Any]]]:
+    """Pictures of samples with their true and predicted labels, and their names and losses."""
+    for part, i, probabilities, truth, loss in samples:
         sample = part[i]
         true = true_labels(run.spec.groups, truth[None])[0]
         predicted = predicted_labels(run.spec.groups, probabilities[None], run.thresholds)[0]
         picture = label_picture(sample, run.labels, probabilities, predicted, true, float(loss))
-        save_png(picture, folder / f"worst-{rank}.png")
-        drawn.append({"name": sample.name, "loss": float(loss), "picture": f"worst-{rank}.png"})
-    return drawn
+        yield picture, {"name": sample.name, "loss": float(loss)}

@@ -174,6 +174,8 @@ class LabelTable:
         labels = self.header.labels
         for row in read_rows(self.path, _ROWS_PER_GROUP):
             probabilities = np.array([row["probability"][label] for label in labels], np.float32)
+            if not np.isfinite(probabilities).all():
+                raise TrainError(f"{self.path}: probabilities of {row['name']} are no numbers. Predict again")
             yield LabelRow(row["name"], row["file"], row["width"], row["height"], probabilities)
 
     def files(self) -> Iterator[str]:

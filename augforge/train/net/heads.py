@@ -27,8 +27,8 @@ class Heads(nn.Module):
     """A network with several outputs: all of them in training, for deep supervision; the last one in prediction.
 
     Args:
-        network: images (N, channels, H, W) to logits (N, C, H, W), to a sequence of such, or to a mapping with ``out``
-            (torchvision's).
+        network: images (N, channels, H, W) to logits (N, C, H, W), or (N, L) of a classifier, to a sequence of such, or
+            to a mapping with ``out`` (torchvision's).
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -74,24 +74,25 @@ OTHERS: dict[str, Callable[[ModelConfig, int, int], nn.Module]] = {
 """Architectures besides those of SMP, by name. They take no pretrained weights."""
 
 
-def build_by_factory(config: ModelConfig, channels: int, outputs: int) -> nn.Module:
+def build_by_factory(config: ModelConfig, channels: int, outputs: int, *, whole_images: bool = False) -> nn.Module:
     """Call ``model.factory`` and try its network on a small image.
 
     Raises:
-        TrainError: there is no such function, it fails, or the network does not map images to logits of their size.
+        TrainError: there is no such function, it fails, or the network does not map images to logits of their size;
+            with `whole_images`, to logits (N, outputs).
     """
     name = str(config.factory)
     made = _find_factory(name)(channels, outputs, **config.options)
     if not isinstance(made, nn.Module):
         raise TrainError(f"model.factory: {name} returned {type(made).__name__}; expected a torch.nn.Module")
     network = Heads(made)
-    expected = (1, outputs, _PROBE, _PROBE)
+    expected = (1, outputs) if whole_images else (1, outputs, _PROBE, _PROBE)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         shape = tuple(network.eval()(torch.zeros(1, channels, _PROBE, _PROBE)).shape)
     if shape != expected:
         raise TrainError(
             f"model.factory: the network of {name} makes {shape} of an image (1, {channels}, {_PROBE}, {_PROBE}); "
-            f"expected {expected}: logits of each class at each pixel"
+            f"expected {expected}: logits of each {'label' if whole_images else 'class at each pixel'}"
         )
     return network.train()
 

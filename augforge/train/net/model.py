@@ -58,8 +58,11 @@ def build_model(config: ModelConfig, channels: int, outputs: int, *, pretrained:
 def build_classifier(config: ModelConfig, channels: int, outputs: int, *, pretrained: bool = True) -> nn.Module:
     """A classification network of timm, named by `encoder`: float (N, channels, H, W) to logits (N, outputs).
 
-    Arguments and errors are those of `build_model`.
+    Arguments and errors are those of `build_model`. `factory` makes one of one's own instead.
     """
+    if config.factory:
+        refuse_encoder_weights(config)
+        return _build(config, lambda: build_by_factory(config, channels, outputs, whole_images=True))
     encoder = TIMM + config.encoder.removeprefix(TIMM)
     _check_encoder(encoder)
     name, weights = _published_weights(config, encoder, pretrained)

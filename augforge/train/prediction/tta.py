@@ -26,8 +26,8 @@ _SMALLEST, _LARGEST = 0.25, 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """A transform of images whose effect on predictions can be undone.
+class Variant:
+    """What makes a view: a transform of images whose effect on predictions can be undone.
 
     Attributes:
         transform: images (N, ch, h, w) to the network's input.
@@ -40,7 +40,7 @@ class View:
 
 def build_views(
     names: Sequence[str], outputs: Sequence[str], swap: Pairs | None = None, sides: Sides | None = None
-) -> list[View]:
+) -> list[Variant]:
     """The view of the image as it is, and one more for each name.
 
     Args:
@@ -58,7 +58,7 @@ def build_views(
     if len(set(names)) < len(names):
         raise TrainError(f"tta is {', '.join(names)}; expected each augmentation once. Leave out duplicates")
     return [
-        View(lambda images: images, lambda probabilities, size: probabilities),
+        Variant(lambda images: images, lambda probabilities, size: probabilities),
         *(_view(name, outputs, swap, sides or Sides()) for name in names),
     ]
 
@@ -73,13 +73,26 @@ def side_warnings(
 
 
 def average_views(
-    network: Callable[[Tensor], Tensor], images: Tensor, views: Sequence[View], size: Sequence[int] | None = None
+    network: Callable[[Tensor], Tensor],
+    images: Tensor,
+    views: Sequence[Variant],
+    size: Sequence[int] | None = None,
 ) -> Tensor:
-    """The mean prediction of all views: images (N, ch, h, w) to probabilities (N, C, h, w), or of another size."""
+    """The mean prediction of all views: images (N, ch, h, w) to probabilities (N, C, h, w), or of another size.
+
+    Raises:
+        TrainError: a probability is no number. It would be taken for absent, or for the first of alternatives.
+    """
     size = images.shape[2:] if size is None else size
     total = views[0].undo(network(views[0].transform(images)), size)
     for view in views[1:]:
         total = total + view.undo(network(view.transform(images)), size)
+    if not total.isfinite().all():
+        raise TrainError(
+            "the network gives probabilities that are no numbers (NaN): its weights are damaged, its training "
+            "diverged, or numbers overflow in half precision. Take other weights of the run, such as --weights last, "
+            "or train with precision: fp32, or anew with a lower rate"
+        )
     return total / len(views)
 
 
@@ -87,15 +100,15 @@ _AXES = {"hflip": -1, "vflip": -2}
 """The axis of images (N, ch, h, w) that each mirror reverses."""
 
 
-def _view(name: str, outputs: Sequence[str], swap: Pairs | None, sides: Sides) -> View:
+def _view(name: str, outputs: Sequence[str], swap: Pairs | None, sides: Sides) -> Variant:
     if name in _AXES:
         order, axis = _mirrored_order(outputs, swap, sides), _AXES[name]
-        return View(lambda images: images.flip(axis), lambda probabilities, size: probabilities[:, order].flip(axis))
+        return Variant(lambda images: images.flip(axis), lambda probabilities, size: probabilities[:, order].flip(axis))
     if turn := _TURN.fullmatch(name):
         return _turned(int(turn.group(1)) // 90)
     if brightness := _BRIGHTNESS.fullmatch(name):
         added = float(brightness.group(1))
-        return View(lambda images: images + added, lambda probabilities, size: probabilities)
+        return Variant(lambda images: images + added, lambda probabilities, size: probabilities)
     scale = _SCALE.fullmatch(name)
     if scale is None or not _SMALLEST <= float(scale.group(1)) <= _LARGEST:
         known = ("hflip", "vflip", "turn90", "turn180", "turn270", "scale0.75", "scale1.25", "brightness+0.2")
@@ -105,12 +118,12 @@ def _view(name: str, outputs: Sequence[str], swap: Pairs | None, sides: Sides) -
             "with what to add, such as brightness+0.2"
         )
     factor = float(scale.group(1))
-    return View(lambda images: _resize(images, _round_size(images.shape[2:], factor)), _resize)
+    return Variant(lambda images: _resize(images, _round_size(images.shape[2:], factor)), _resize)
 
 
-def _turned(quarters: int) -> View:
+def _turned(quarters: int) -> Variant:
     """A view turned by quarters, counter-clockwise; a turned image is no mirror image, so sides stay."""
-    return View(
+    return Variant(
         lambda images: images.rot90(quarters, (-2, -1)),
         lambda probabilities, size: probabilities.rot90(-quarters, (-2, -1)),
     )

@@ -28,7 +28,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Showing:
     """A sample that shows one source image.
 
     Attributes:
@@ -57,7 +57,7 @@ class ComparedDataset:
     label: str
     dataset: Dataset
     val: Dataset
-    views: dict[str, list[View]]
+    views: dict[str, list[Showing]]
     mixed: int
 
     def samples(self, names: Iterable[str]) -> Iterator[Sample]:
@@ -151,7 +151,7 @@ def _compared_dataset(label: str, dataset: Dataset) -> ComparedDataset:
     if not dataset.manifest.splits.get("val"):
         raise TrainError(f"{dataset.folder} has no validation split to judge by. Build it with `split: {{val: 0.2}}`")
     val = dataset.split("val")
-    views: dict[str, list[View]] = {}
+    views: dict[str, list[Showing]] = {}
     find_exchange, left_out = exchange_finder(dataset), 0
     for row, lineage in enumerate(val.index["lineage"].to_list()):
         roots = lineage["roots"]
@@ -162,7 +162,7 @@ def _compared_dataset(label: str, dataset: Dataset) -> ComparedDataset:
         elif (
             min(visible_part(root)[0].size) > 0
         ):  # a window beside a turned image shows nothing of it, only filled border
-            views.setdefault(root.name, []).append(View(row, root, exchange))
+            views.setdefault(root.name, []).append(Showing(row, root, exchange))
     return ComparedDataset(label, dataset, val, views, left_out)
 
 
@@ -178,7 +178,7 @@ def _check_same(table: Literal["classes", "labels"], compared: Sequence[Compared
             )
             raise TrainError(
                 f"{other.label} {facts}, compared to the {table} of {first.label}; models of different {table} cannot "
-                "be compared. Build both with the same `source.classes`"
+                f"be compared. Build both with the same {table} in `source`"
             )
 
 
