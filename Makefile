@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := .venv-extras
+PEERS := .venv-peers
+OTHERS := webdataset mosaicml-streaming litdata datasets pylance datumaro ffcv
 DATA := data/hands
 DATASET := datasets/hands-mosaic
 SHEET := $(DATASET).png
@@ -19,21 +21,22 @@ SHORT := --set model.architecture=unet --set model.encoder=tu-test_resnet \
 	--set 'model.options={decoder_channels: [64, 48, 32, 32, 32]}' --set 'loss=[{name: dice}]' --set data.size=128 \
 	--set data.batch_size=4 --set optimizer.lr=0.003 --set epochs=20 --set validate_every=5
 
-.PHONY: help demo test test-slow test-extras lint check format mutants docs docs-ops clean
+.PHONY: help demo test test-slow test-extras lint check format mutants bench-peers docs docs-ops clean
 
 help:
 	@echo "make demo         generate hand radiographs, build a dataset from them, train on it, look at it"
 	@echo "make test         the tests, without the slow ones   (ARGS='-k mosaic' goes to pytest)"
 	@echo "make test-slow    the slow tests alone"
-	@echo "make test-extras  the tests of Datumaro, PyOD and S3 alone, in an environment of their own, .venv-extras"
+	@echo "make test-extras  the tests of Datumaro, PyOD, ray and S3 alone, in an environment of their own, .venv-extras"
 	@echo "make lint         ruff, mypy --strict, import-linter, vulture"
 	@echo "make check        augforge check: what data_manifest.yaml says of recipes and datasets is true"
 	@echo "make format       let ruff put the code into shape"
 	@echo "make mutants      change the code in many places, one at a time, to see which change no test notices; an hour or two"
 	@echo "                  (ARGS='--module judge --limit 20 --jobs 2')"
+	@echo "make bench-peers  builds and reads beside other tools, which it installs in .venv-peers; some minutes"
 	@echo "make docs         write docs/commands.md and docs/configuration.md from the code"
 	@echo "make docs-ops     draw docs/ops/ anew: a picture of every op   (ARGS='mosaic ricap' draws these)"
-	@echo "make clean        remove .venv, .venv-extras and caches; data/ and datasets/ stay"
+	@echo "make clean        remove .venv, .venv-extras, .venv-peers and caches; data/ and datasets/ stay"
 	@echo "PYTHON=python3.11 chooses the interpreter of a new .venv."
 
 demo: $(READY) $(DATA)
@@ -88,6 +91,19 @@ $(READY) $(EXTRAS)/.ready: pyproject.toml constraints.txt
 mutants: $(READY)
 	$(BIN)/python tests/mutants.py $(ARGS)
 
+bench-peers: $(PEERS)/.ready
+	$(PEERS)/bin/python benchmarks/peers.py $(ARGS)
+
+# Each by itself: what cannot be installed here is said in the table, and the others are measured.
+$(PEERS)/.ready: pyproject.toml constraints.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
+	for package in $(OTHERS); do \
+		$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $$package || \
+			echo "$$package cannot be installed here"; \
+	done
+	@touch $@
+
 docs: $(READY)
 	$(BIN)/python docs/reference.py
 
@@ -95,5 +111,5 @@ docs-ops: $(READY)
 	$(BIN)/python docs/ops/make.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(EXTRAS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(EXTRAS) $(PEERS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find augforge tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

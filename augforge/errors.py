@@ -30,32 +30,52 @@ class AugforgeError(Exception):
     """Base of all errors that augforge raises on purpose; the CLI prints them without a traceback.
 
     Attributes:
-        code: what ``--json`` calls errors of this class. Codes stay as they are, whatever happens to messages.
+        code: what errors of this class are called, in ``--json`` and at the end of a message. Codes stay as they are,
+            whatever happens to messages; each has a section in docs/errors.md.
     """
 
     code: ClassVar[str] = "error"
 
 
 class RecipeError(AugforgeError):
-    """The recipe cannot be understood. The message names file and line."""
+    """The recipe cannot be understood. The message names file and line.
+
+    A key is unknown, a value is of another type or out of its range, an op or format does not exist, or the file is no
+    YAML. Correct the line that the message names: it says what was expected there, and the nearest name.
+    `augforge ops NAME` and `augforge sources NAME` print what a step and a source may have; an editor checks a recipe
+    while it is written, see [recipe.md](recipe.md#in-an-editor).
+    """
 
     code = "recipe_error"
 
 
 class SourceError(AugforgeError):
-    """The annotated data is missing, broken or contradicts itself. The message names the file."""
+    """The annotated data is missing, broken or contradicts itself. The message names the file.
+
+    The folder is laid out otherwise than the format has it: `augforge init FOLDER` finds the format. Or files are
+    damaged, labels are in no class, or annotations lie outside of their images: the message names each, and the option
+    that maps them or leaves them out. `on_error: reject` in the source lists broken files as rejected samples instead.
+    """
 
     code = "source_error"
 
 
 class PlanError(AugforgeError):
-    """Recipe and data do not fit together, seen before any pixel is made."""
+    """Recipe and data do not fit together, seen before any pixel is made.
+
+    The recipe names a class, a column or a group that the data lacks, a split would be empty, a step needs more samples
+    than there are, or a mirror would exchange sides of which nobody said what they are. The message names the line of
+    the recipe.
+    """
 
     code = "plan_error"
 
 
 class TaskError(AugforgeError):
     """Tasks failed while pixels were made. The message names the samples and the ops.
+
+    An op met pixels or masks that it cannot work on. What was finished is kept, and the same command goes on from
+    there. `augforge preview RECIPE SAMPLE` shows what comes into the step, `--debug` prints the traceback.
 
     Args:
         message: for people.
@@ -70,37 +90,57 @@ class TaskError(AugforgeError):
 
 
 class DatasetError(AugforgeError):
-    """A dataset on disk is missing, damaged or of a format this version does not read."""
+    """A dataset on disk is missing, damaged or of a format this version does not read.
+
+    Or a command names a sample, split, version or tag that the dataset lacks. `augforge verify DATASET` says what is
+    damaged, `augforge repair DATASET` makes it again, `augforge log DATASET` lists versions and tags.
+    """
 
     code = "dataset_error"
 
 
 class StorageError(AugforgeError):
-    """A file cannot be written. The message names it, its folder, and the remedy."""
+    """A file cannot be written. The message names it, its folder, and the remedy.
+
+    The disk is full or read-only, a quota is used up, or rights are missing. What was complete before stays whole;
+    `augforge gc DATASET` frees what no version needs.
+    """
 
     code = "storage_error"
 
 
 class TrainError(AugforgeError):
-    """A training run cannot begin, go on or be read."""
+    """A training run cannot begin, go on or be read.
+
+    The configuration has a mistake, datasets or labels do not fit the run, or its folder is damaged or of another run.
+    `augforge train --show-config` prints every key with its meaning.
+    """
 
     code = "train_error"
 
 
 class PluginError(AugforgeError):
-    """An op or source of a plugin cannot be loaded. The message names the package or the file."""
+    """An op or source of a plugin cannot be loaded. The message names the package or the file.
+
+    Correct the file that `--plugin` names, or install the package that has it; CONTRIBUTING.md shows both.
+    """
 
     code = "plugin_error"
 
 
 class MissingExtra(AugforgeError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed.
+
+    The message names the extra. In a checkout of augforge it is installed by `pip install '.[train]'`, in its place the
+    extra that is named; from an index by `pip install 'augforge[train]'`.
+    """
 
     code = "missing_extra"
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs {package}, which is not installed. Install it: pip install 'augforge[{extra}]'"
+            f"{purpose} needs {package}, which is not installed. Install it: pip install 'augforge[{extra}]', or in a "
+            f"checkout of augforge: pip install '.[{extra}]'"
         )
 
 

@@ -239,14 +239,14 @@ def _describe_owner(note: Path) -> str:
     """
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
-        if found["host"] == platform.node() and not _is_running(int(found["pid"])):
+        if found["host"] == platform.node() and not is_running(int(found["pid"])):
             return "command"
         return "{action} ({user} on {host}, process {pid}, since {since})".format(**found)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return "command"
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether a process of this machine is alive; True where it cannot be asked without disturbing it."""
     if os.name != "posix":
         return True

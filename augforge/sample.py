@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # for annotations alone: planning knows samples, and must not load OpenCV
+    import PIL.Image
+
     from augforge.bitmask import Planes
     from augforge.lineage import SampleLineage
 
@@ -29,6 +33,11 @@ NO_CLASSES = (IGNORE,)
 """The class table of samples that have labels and no masks: a table cannot be empty, and nobody knows this class."""
 
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+
+
+def weights_or_none(label: Label) -> list[float | None]:
+    """The entries of a label vector as JSON has them: None for one that is unknown."""
+    return [None if math.isnan(weight) else weight for weight in label.tolist()]
 
 
 def is_reflection(matrix: Matrix) -> bool:
@@ -70,7 +79,7 @@ class Sample:
         known: uint8 (P,), one bit per class, set if somebody labelled it: absent and unlabelled are different.
         group: what must stay in one split, usually the patient.
         split: ``train``, ``val`` or ``test``.
-        label: float32 (L,) classification vector, or None.
+        label: float32 (L,) classification vector, NaN for a label that is unknown here, or None.
         metadata: JSON-like values of the sample, such as the patient's age.
         placements: where the op's inputs went; set by `derive`, read by lineage.
         mark: distinguishes several outputs of one op in their names, such as ``@512,0``.
@@ -121,6 +130,19 @@ class Sample:
             raise ValueError(f"sample '{self.name}' was not read from a dataset, and only there lineage is stored")
         return self.read_lineage()
 
+    def plot(self, classes: Sequence[str] | None = None, *, legend: bool = True) -> PIL.Image.Image:
+        """A picture of the sample with its classes in colour, which a notebook shows and `save` writes.
+
+        Args:
+            classes: names of the classes, such as those of the dataset; by default their numbers.
+            legend: a title and a legend around the picture; without them it has the pixels of the image.
+        """
+        picture: PIL.Image.Image = notebook().plot_sample(self, classes, legend=legend)
+        return picture
+
+    def _repr_html_(self) -> str:
+        return str(notebook().sample_html(self))
+
     def derive(
         self,
         image: Image,
@@ -154,6 +176,11 @@ class Drop:
     """An op's refusal to make a sample; ``reason`` is a few words, by which refusals are counted."""
 
     reason: str
+
+
+def notebook() -> Any:
+    """The module that shows samples and datasets in notebooks; named and imported late, since readers draw nothing."""
+    return import_module("augforge.report.notebook")
 
 
 def check_image(image: NDArray[Any]) -> None:

@@ -104,13 +104,15 @@ class TorchDataset(MapDataset[Any]):
         image = sample.image if self._channels is None else convert_channels(sample.image, self._channels)
         layers = torch.from_numpy(channels_first(image))
         if self._images == "float":
-            layers = layers.float() / float(np.iinfo(image.dtype).max)
+            layers = layers.float().div_(float(np.iinfo(image.dtype).max))
         return layers if self._channels is None else layers.expand(self._channels, -1, -1)
 
     def _mask_tensors(self, sample: Sample) -> Item:
         planes, known = bitmask.planar(sample.masks), bitmask.bits_to_flags(sample.known, len(self._classes))
         if self._masks == "planes":
-            return {"planes": torch.tensor(planes), "known": torch.tensor(known)}
+            # The memory is the sample's own, and nobody else has the sample. Without digests it is that of bytes.
+            own = torch.from_numpy(planes) if planes.flags.writeable else torch.tensor(planes)
+            return {"planes": own, "known": torch.tensor(known)}
         masks, counted = unpack(planes, known, self._classes)
         return {"masks": torch.from_numpy(masks), "counted": torch.from_numpy(counted)}
 

@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 
 from augforge import bitmask
+from augforge.ops.covering import cover_planes, move_planes
 from augforge.ops.geometry import sample_planes
+from augforge.ops.warp import map_centre, rotation_terms
 
 SIZE, CLASSES = 2048, 29
 
@@ -49,6 +51,16 @@ def fill_each(polygons: list[tuple[int, list[np.ndarray]]]) -> list[np.ndarray]:
 
 def by_area(masks: list[np.ndarray], size: int) -> list[np.ndarray]:
     return [cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA) >= 128 for mask in masks]
+
+
+def turned(scale: float) -> np.ndarray:
+    """The matrix of a turn by 7 degrees about the centre, and of a factor."""
+    a, b, c, d = (scale * value for value in rotation_terms(7))
+    return np.array(map_centre((a, b, c, d), (SIZE, SIZE), (SIZE, SIZE)))
+
+
+def warped(masks: list[np.ndarray], matrix: np.ndarray) -> list[np.ndarray]:
+    return [cv2.warpAffine(mask, matrix, (SIZE, SIZE), flags=cv2.INTER_NEAREST) for mask in masks]
 
 
 def nearest(masks: list[np.ndarray], size: int) -> list[np.ndarray]:
@@ -100,6 +112,15 @@ def main() -> None:
         ("shrink to 1024, planar view", lambda: bitmask.shrink(view, 1024, 1024), None),
         ("nearest exact to 1024", lambda: sample_planes(planes, 1024, 1024), lambda: nearest(masks, 1024)),
         ("nearest exact to 1024, planar view", lambda: sample_planes(view, 1024, 1024), None),
+        *(
+            (
+                f"warp by {scale} by {name}",
+                lambda move=move, scale=scale: move(planes, turned(scale), (SIZE, SIZE)),
+                lambda scale=scale: warped(masks, turned(scale)),
+            )
+            for scale in (1, 0.5)
+            for name, move in (("nearest", move_planes), ("area", cover_planes))
+        ),
         ("planar", lambda: bitmask.planar(planes), lambda: np.ascontiguousarray(np.moveaxis(planes, -1, 0))),
         ("interleave", lambda: bitmask.interleave(layers), lambda: np.ascontiguousarray(view)),
         ("to_masks", lambda: sum(1 for _ in bitmask.to_masks(planes, CLASSES)), None),

@@ -34,6 +34,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "hflip": [{"op": "hflip"}],
     "hflip, input kept": [{"op": "hflip", "keep_input": True}],
     "mosaic": [{"op": "mosaic"}],
+    "mosaic, input kept": [{"op": "mosaic", "keep_input": True}],
 }
 LIBRARIES = ("numpy", "opencv-python-headless", "zstandard", "pyarrow", "polars", "joblib")
 

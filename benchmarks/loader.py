@@ -11,7 +11,8 @@ Contestants read the same generated radiographs with 29 classes, scaled to the n
 
 Each is timed in this process alone (CPU milliseconds per sample, which other load on the machine hardly changes), in
 turn, and the best round counts; then with workers (samples per second of wall time). Finally, whether loading starves
-the training step: samples per second of the workers over those of a training step of Unet++ on this machine.
+the training step: samples per second of the workers over those of a training step of Unet++ on this machine, and the
+share of its time that a training waits for batches while the workers and the steps share the cores.
 """
 
 from __future__ import annotations
@@ -151,18 +152,26 @@ def per_second(turns: Iterator[int], seconds: float, ahead: int) -> float:
     return samples / (time.perf_counter() - start)
 
 
-def step_rate(config: TrainConfig, size: tuple[int, int], classes: int, seconds: float, threads: int) -> float:
-    """Samples per second of forward and backward passes of Unet++ with resnet34, fp32."""
+def training_steps(config: TrainConfig, size: tuple[int, int], classes: int, threads: int) -> Iterator[int]:
+    """Forward and backward passes of Unet++ with resnet34, fp32."""
     torch.set_num_threads(threads)
     model = build_model(ModelConfig(), 1, classes).to(memory_format=torch.channels_last)
     images = torch.randn(config.data.batch_size, 1, size[1], size[0])
+    while True:
+        model(images).square().mean().backward()
+        yield len(images)
 
-    def steps() -> Iterator[int]:
-        while True:
-            model(images).square().mean().backward()
-            yield len(images)
 
-    return per_second(steps(), seconds, 1)
+def waiting_share(batches: Iterator[int], steps: Iterator[int], seconds: float) -> float:
+    """Share of a training's time that it waits for its next batch, in percent; the first batch does not count."""
+    next(batches), next(steps)
+    start, waited = time.perf_counter(), 0.0
+    while time.perf_counter() - start < seconds:
+        asked = time.perf_counter()
+        next(batches)
+        waited += time.perf_counter() - asked
+        next(steps)
+    return 100 * waited / (time.perf_counter() - start)
 
 
 def compare(size: int, options: argparse.Namespace) -> str:
@@ -184,13 +193,22 @@ def compare(size: int, options: argparse.Namespace) -> str:
         workers = options.workers
         ours = per_second(load_by_augforge(dataset, config, workers, False), options.seconds, 3 * workers)
         theirs = per_second(usual(folders, dataset, config, workers), options.seconds, 3 * workers)
-    rate = step_rate(config, (options.input, options.input), len(dataset.classes), options.seconds, options.threads)
+        steps = training_steps(config, (options.input, options.input), len(dataset.classes), options.threads)
+        rate = per_second(steps, options.seconds, 1)
+        waits = [
+            waiting_share(batches, steps, 2 * options.seconds)
+            for batches in (
+                load_by_augforge(dataset, config, workers, False),
+                usual(folders, dataset, config, workers),
+            )
+        ]
     bare = best["PNG decode"]
     cells = [
         str(size),
         f"{bare:.1f}",
         *(f"{best[name]:.1f} ({best[name] / bare:.2f}x)" for name in ("augforge", "usual")),
         *(f"{value:.1f}" for value in (ours, theirs, rate, ours / rate)),
+        *(f"{share:.0f} %" for share in waits),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -214,9 +232,9 @@ def main() -> None:
     print(f"{cores}; input {options.input}x{options.input}, batch {options.batch}, workers {options.workers}.\n")
     print(
         "| stored | PNG decode, ms | augforge, ms | usual, ms | augforge, samples/s | usual, samples/s "
-        "| step, samples/s | loader / step |"
+        "| step, samples/s | loader / step | augforge, waiting | usual, waiting |"
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     print("\n".join(rows))
 
 

@@ -18,11 +18,12 @@ from augforge.errors import AugforgeError
 from augforge.planning.splits import Split
 from augforge.planning.steps import StepKeys
 from augforge.recipe.recipe import Accept, Output, RecipeKeys, ReviewFile, Verdict
-from augforge.report.fields import describe_fields, flow
+from augforge.report.fields import describe_fields
 from augforge.sources import SOURCES, Source
 from augforge.sources.licences import Licence
 from augforge.sources.options import GroupBy, Join, MetadataColumns
 from augforge.train.config import TrainConfig
+from augforge.yamlfile import flow
 
 FOLDER = Path(__file__).parent
 WRITTEN = "Written by `make docs` from the code; change the code, not this page.\n"
@@ -33,8 +34,9 @@ A YAML file, given by `augforge train --config`. Every key has a default, unknow
 MACHINES = """\
 With `--json` the result is JSON on standard output. Standard error then holds one JSON object a line, or nothing:
 `{"notice": TEXT}` for what does not stop the command, and as the last line, if the command fails,
-`{"error": {"code", "message", "file", "line", ...}}`. `file` and `line` are null unless the message begins with a place
-in a file; `task_error` has `failures` (sample, step, message) too, and `--debug` adds `traceback`. Codes stay as they
+`{"error": {"code", "message", "file", "line", "docs", ...}}`. `file` and `line` are null unless the message begins with
+a place in a file; `docs` is the section of [errors.md](errors.md) on the code, which people see in brackets at its
+end; `task_error` has `failures` (sample, step, message) too, and `--debug` adds `traceback`. Codes stay as they
 are, messages may change:
 
 | code | exit | what went wrong |
@@ -57,7 +59,21 @@ demands nothing. [ci.md](ci.md) shows one.
 RECIPE = """\
 A YAML file, given to `augforge build`. Unknown keys are errors with line and nearest name, and `--set split.val=0.3`
 changes one key. The [README](../README.md) shows a recipe, `recipes/` has one for each use. The keys of every op stand
-in [ops/README.md](ops/README.md).
+in [ops/README.md](ops/README.md). `augforge init FOLDER` writes a first recipe for a folder of data.
+
+## In an editor
+
+`augforge schema recipe` prints the JSON Schema of recipes (draft 2020-12), with the options of every format and the
+parameters of every op; `schema train` and `schema review` do so for the other files that people write. Editors with the
+YAML language server, such as VS Code with the extension YAML, complete and check a file whose first line names it:
+
+    # yaml-language-server: $schema=recipe.schema.json
+
+once that file lies beside the recipe: `augforge schema recipe > recipe.schema.json`. With `--plugin FILE.py` it knows
+the ops and sources of a plugin too. For a whole repository, say it in the editor's settings instead (VS Code:
+`"yaml.schemas": {"recipe.schema.json": "recipes/*.yaml"}`). An entry in the catalogue of SchemaStore would have
+`"name": "augforge recipe"`, `"fileMatch": ["*.augforge.yaml", "*.augforge.yml"]`, and a release's schema as its `url`.
+`augforge --install-completion` makes the shell complete ops, formats, datasets, samples and classes.
 """
 SOURCES_TEXT = """\
 These keys are those of every format, but for what a format says otherwise below. `augforge sources FORMAT` prints the
@@ -73,6 +89,30 @@ _VALUES = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 def main() -> None:
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page(), encoding="utf-8")
+
+
+# ---- errors ----
+
+
+ERRORS = """\
+An error ends with its code in brackets, such as `[recipe_error]`; with `--json` it is the key `code`. Codes stay as
+they are, messages may change. Each message has the fact, what was expected, and the remedy; these pages say what the
+errors of a code have in common.
+"""
+
+
+def errors_page() -> str:
+    """Every code with what it means, what leads to it, and what to do."""
+    sections = [(kind.code, 1, inspect.getdoc(kind) or "") for kind in error_classes()[1:]]
+    sections += [(code, status, f"{text}.") for code, (status, text) in _CODES.items()]
+    parts = [f"## {code}\n\nExit code {status}. {_without_fields(text)}\n" for code, status, text in sections]
+    anything = "## error\n\nExit code 1. Anything else that augforge says on purpose; the message has the remedy.\n"
+    return "\n".join(["# Errors\n", WRITTEN, ERRORS, *parts, anything])
+
+
+def _without_fields(text: str) -> str:
+    """A docstring without its sections for programmers."""
+    return re.split(r"\n\n(?:Args|Attributes|Raises):", text)[0]
 
 
 # ---- commands --------------------------------------------------------------------------------------------------------
@@ -300,6 +340,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "configuration.md": configuration_page,
+    "errors.md": errors_page,
     "recipe.md": recipe_page,
 }
 

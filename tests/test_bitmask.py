@@ -70,6 +70,8 @@ def test_masks_round_trip(pair: tuple[NDArray[np.bool_], bitmask.Planes]) -> Non
     masks = list(bitmask.to_masks(planes, len(stack)))
     assert {mask.dtype for mask in masks} == {np.dtype(np.uint8)}
     assert (np.stack(masks) == stack).all()
+    whole = bitmask.to_stack(planes, len(stack))
+    assert whole.dtype == np.uint8 and whole.flags.c_contiguous and (whole == stack).all()
     for c in {0, np.int64(len(stack) // 2), len(stack) - 1}:
         assert bitmask.class_mask(planes, c).dtype == np.uint8
         assert (bitmask.class_mask(planes, c) == stack[c]).all()
@@ -283,6 +285,27 @@ def test_encode_round_trip(pair: tuple[NDArray[np.bool_], bitmask.Planes]) -> No
     for form in (data, memoryview(data)):
         decoded = bitmask.decode(form, stack.shape[1], stack.shape[2], len(stack))
         assert (decoded == planes).all() and np.moveaxis(decoded, -1, 0).flags.c_contiguous
+        believed = bitmask.decode(form, stack.shape[1], stack.shape[2], len(stack), verified=True)
+        assert (believed == planes).all() and np.moveaxis(believed, -1, 0).flags.c_contiguous
+        assert data == bitmask.encode(believed)
+
+
+@pytest.mark.parametrize("options", [{"write_checksum": False}, {"write_checksum": True, "level": 19}])
+def test_frames_of_other_writers_are_decoded(options: dict[str, Any]) -> None:
+    planes = bitmask.from_masks(list(random_stack(4, 29, 20, 30)))
+    data = zstandard.ZstdCompressor(**options).compress(bitmask.planar(planes).tobytes())
+    for verified in (False, True):
+        assert (bitmask.decode(data, 20, 30, 29, verified) == planes).all()
+
+
+def test_a_verified_frame_is_not_summed_again_and_its_end_is_still_missed() -> None:
+    planes = bitmask.from_masks(list(random_stack(3, 29, 20, 30)))
+    data = bitmask.encode(planes)
+    other_sum = data[:-1] + bytes([data[-1] ^ 1])
+    assert (bitmask.decode(other_sum, 20, 30, 29, verified=True) == planes).all()
+    for damaged in (data[:-9], data[:3], b"", b"not zstd at all"):
+        with pytest.raises(ValueError, match="mask frame"):
+            bitmask.decode(damaged, 20, 30, 29, verified=True)
 
 
 def test_decoded_planes_work_everywhere_and_are_read_only() -> None:
@@ -469,6 +492,21 @@ def test_shrink_keeps_half_of_the_area(
     np.testing.assert_array_equal(made, bitmask.from_masks(list(expected)))
     assert not has_extra_bits(made, classes)
     assert made.flags.c_contiguous or (width, height) == (old_width, old_height)
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("strip", [1, 500, 1 << 20])
+def test_shrink_of_small_classes_in_a_large_picture(strip: int, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strips and columns without a bit are left out: those with one, at every border, are not."""
+    monkeypatch.setattr("augforge.bitmask.shrinking._STRIP", strip)
+    stack = np.zeros((29, 48, 64), bool)
+    for c, (y, x) in {0: (0, 0), 5: (46, 62), 9: (0, 60), 17: (45, 1), 18: (20, 31), 28: (15, 16)}.items():
+        stack[c, y : y + 3, x : x + 4] = True
+    for classes in (29, 70):
+        planes = LAYOUTS[layout](bitmask.from_masks([*stack, *stack, *stack][:classes]))
+        for width, height in ((32, 24), (16, 48), (8, 6)):
+            expected = half_of_the_area(np.concatenate([stack] * 3)[:classes], width, height)
+            np.testing.assert_array_equal(bitmask.shrink(planes, width, height), bitmask.from_masks(list(expected)))
 
 
 @pytest.mark.parametrize("size", [(64, 48), (32, 24), (16, 12), (50, 37), (91, 70), (1, 1), (96, 24)])

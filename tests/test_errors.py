@@ -34,7 +34,10 @@ def test_nearest(word: str, known: list[str], hint: str) -> None:
 
 def test_missing_extra_says_how_to_install() -> None:
     error = MissingExtra("torch", "train", "Training")
-    assert str(error) == "Training needs torch, which is not installed. Install it: pip install 'augforge[train]'"
+    fact = (
+        "Training needs torch, which is not installed. Install it: pip install 'augforge[train]', or in a checkout of"
+    )
+    assert str(error) == f"{fact} augforge: pip install '.[train]'"
 
 
 def test_errors_cross_processes() -> None:

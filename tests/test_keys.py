@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augforge.keys import canonical_json, digest, hash64, rng_for, unit_hash
+from augforge.keys import canonical_json, digest, digest_of_texts, hash64, rng_for, unit_hash
 
 property_test = settings(deadline=None, max_examples=60)
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
@@ -143,3 +143,9 @@ def test_every_process_agrees() -> None:
         for seed in ("1", "77")
     }
     assert len(outputs) == 1 and "ID003" in outputs.pop()
+
+
+@property_test
+@given(st.lists(values, max_size=4))
+def test_a_digest_of_texts_is_the_digest(parts: list[Any]) -> None:
+    assert digest_of_texts(*map(canonical_json, parts)) == digest(*parts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -244,3 +246,22 @@ def test_a_mosaic_of_flipped_samples(seed: int, fit: str, flipped: bool) -> None
         assert len(xs) > 0 or not inside or min(scale_x, scale_y) < 1  # shrunk, nearest may step over one pixel
     assert not (painted & ~seen).any()
     assert not (sample.image[~seen]).any()
+
+
+def test_a_packed_lineage_is_the_lineage() -> None:
+    """In tables of many rows lineages are kept as compressed text, which must lose nothing, and go to workers."""
+    step = {
+        "step": "warp",
+        "drawn": {"é": [1, 0.1 + 0.2, -0.0, 1e-300, None, True]},
+        "matrix": [[1.5, 0, 3], [0, 1, 2]],
+    }
+    roots = [Root(name, ((0.1, 0, 2), (3, 1 / 3, 5)), (0, 1, 2, 3), (64, 48)) for name in ("a/ü", "\udcff")]
+    plain = Lineage((step,), tuple(roots))
+    packed = Lineage.packed(plain.to_json())
+    for found in (packed, pickle.loads(pickle.dumps(packed)), copy.deepcopy(packed)):
+        assert found == plain and plain == found and found != Lineage((), tuple(roots))
+        assert (found.steps, found.roots, found.to_json()) == (plain.steps, plain.roots, plain.to_json())
+    assert repr(packed.roots) == repr(plain.roots)
+    source = Lineage.of_source("x", 64, 48)
+    for found in (source, pickle.loads(pickle.dumps(source))):
+        assert found == Lineage((), (Root("x", IDENTITY, (0, 0, 64, 48), (64, 48)),))

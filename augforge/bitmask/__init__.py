@@ -17,7 +17,6 @@ from augforge.bitmask.layout import (
     Planes,
     all_bits,
     bits_to_flags,
-    class_layers,
     class_mask,
     contiguous,
     decode,
@@ -31,10 +30,9 @@ from augforge.bitmask.layout import (
     planar,
     plane_count,
     select_bits,
-    to_masks,
 )
 from augforge.bitmask.measuring import areas_and_boxes, overlap_count, regions, union
-from augforge.bitmask.selecting import keep, remap, swap_bits, swap_classes
+from augforge.bitmask.selecting import class_layers, keep, remap, swap_bits, swap_classes, to_masks, to_stack
 from augforge.bitmask.shrinking import shrink
 
 __all__ = [
@@ -65,5 +63,6 @@ __all__ = [
     "swap_bits",
     "swap_classes",
     "to_masks",
+    "to_stack",
     "union",
 ]

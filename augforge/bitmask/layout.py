@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sized
 from typing import Any, TypeAlias
 
 import cv2
@@ -47,7 +47,7 @@ def empty(height: int, width: int, classes: int) -> Planes:
 
 def planar(planes: Planes) -> NDArray[np.uint8]:
     """(H, W, P) of any memory layout as contiguous (P, H, W); not copied if the memory is planar already."""
-    view = np.moveaxis(_check_planes(planes, -1, "(H, W, P)"), -1, 0)
+    view = _check_planes(planes, -1, "(H, W, P)").transpose(2, 0, 1)
     if view.strides[-1] == 1 or len(view) == 1:
         return np.ascontiguousarray(view)
     layers = np.empty(view.shape, np.uint8)
@@ -64,7 +64,7 @@ def planar_of(planes: Planes, classes: int) -> NDArray[np.uint8]:
 
 def interleave(layers: NDArray[np.uint8]) -> Planes:
     """(P, H, W) of any memory layout as C-contiguous (H, W, P); not copied if the memory is interleaved already."""
-    view = np.moveaxis(_check_planes(layers, 0, "(P, H, W)"), 0, -1)
+    view = _check_planes(layers, 0, "(P, H, W)").transpose(1, 2, 0)
     if view.strides[-1] == 1 or len(layers) == 1:
         return np.ascontiguousarray(view)
     return np.asarray(cv2.merge(list(layers)), np.uint8)
@@ -148,26 +148,6 @@ def class_mask(planes: Planes, c: int) -> NDArray[np.uint8]:
     return np.asarray(planes[..., plane] >> bit & 1, np.uint8)
 
 
-def to_masks(planes: Planes, classes: int) -> Iterator[NDArray[np.uint8]]:
-    """One mask per class in order, uint8 (H, W) of 0 and 1, made one at a time."""
-    layers = planar_of(planes, classes)
-    return (class_mask(layers[c // 8, ..., None], c % 8) for c in range(classes))
-
-
-def class_layers(layers: Any, classes: Sequence[int]) -> Any:
-    """Some classes of planar bit-planes, bool (..., C, H, W) in the order of ``classes``, on the device of the planes.
-
-    ``layers`` is uint8 (..., P, H, W), a numpy array or a torch tensor: batches travel as bits and are unpacked where
-    they are used. ValueError for a class past the last plane.
-    """
-    places = [plane_and_bit(c, layers.shape[-3] * 8) for c in classes]
-    same_library = getattr(layers, "new_tensor", np.array)  # torch's, or numpy's
-    bits = same_library([1 << bit for _, bit in places], dtype=layers.dtype).reshape(-1, 1, 1)
-    chosen = layers[..., [plane for plane, _ in places], :, :]  # a copy
-    chosen &= bits
-    return chosen != 0
-
-
 # ---- bit vectors ----
 
 
@@ -203,10 +183,17 @@ def encode(planes: Planes) -> bytes:
     return zstandard.ZstdCompressor(level=1, write_checksum=True, write_content_size=True).compress(planar(planes).data)
 
 
-def decode(data: bytes | memoryview, height: int, width: int, classes: int) -> Planes:
-    """``encode`` undone: a read-only (H, W, P) view of planar memory, without a copy.
+def decode(data: bytes | memoryview, height: int, width: int, classes: int, verified: bool = False) -> Planes:
+    """``encode`` undone: an (H, W, P) view of planar memory, without a copy.
 
-    ValueError for a damaged frame, and, before anything is allocated, for a frame of another size.
+    Args:
+        data: the frame.
+        height, width, classes: that are expected.
+        verified: the bytes were compared with a digest of them. Then the frame's own checksum, which takes longer than
+            all other decoding, is not computed once more. The planes are writable then, and read-only otherwise.
+
+    Raises:
+        ValueError: a damaged frame, or, before anything is allocated, a frame of another size.
     """
     shape = (plane_count(classes), height, width)
     expected = shape[0] * height * width
@@ -216,7 +203,30 @@ def decode(data: bytes | memoryview, height: int, width: int, classes: int) -> P
         size = zstandard.frame_content_size(data)
         if size != expected:
             raise ValueError(f"mask frame holds {size} bytes; expected {expected}: bit-planes (P, H, W) = {shape}")
-        content = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+        content = _decompress_verified(data, size) if verified else _decompress(data)
     except zstandard.ZstdError as error:
         raise ValueError(f"mask frame of {len(data)} bytes is damaged: {error}; expected {expected} inside") from error
-    return np.moveaxis(np.frombuffer(content, np.uint8).reshape(shape), 0, -1)
+    return np.asarray(content.reshape(shape).transpose(1, 2, 0), np.uint8)
+
+
+def _decompress(data: bytes | memoryview) -> NDArray[np.uint8]:
+    return np.frombuffer(zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False), np.uint8)
+
+
+def _decompress_verified(data: bytes | memoryview, size: int) -> NDArray[np.uint8]:
+    """A frame's content, without its checksum, in memory of numpy's, which comes in large pages (bytes objects do not).
+
+    A bit of the byte behind the magic number announces the checksum, which is the frame's last four bytes (RFC 8878).
+    """
+    content, frame = np.empty(size, np.uint8), bytearray(data)
+    if frame[4] & _HAS_CHECKSUM:
+        frame[4] ^= _HAS_CHECKSUM
+        del frame[-4:]
+    with zstandard.ZstdDecompressor().stream_reader(frame) as stream:
+        found = stream.readinto(content.data)
+    if found != size:
+        raise zstandard.ZstdError(f"it ends after {found} bytes")
+    return content
+
+
+_HAS_CHECKSUM = 4

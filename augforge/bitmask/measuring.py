@@ -17,15 +17,21 @@ def areas_and_boxes(planes: Planes, classes: int) -> tuple[NDArray[np.int64], ND
     """Pixels per class, int64 (C,), and boxes x0, y0, x1, y1, int32 (C, 4), half-open; zeros if a class is empty."""
     layers = planar_of(planes, classes)
     areas = np.zeros((len(layers), 8), np.int64)
-    boxes = np.zeros((len(layers), 8, 4), np.int32)
+    boxes = np.stack([bit_boxes(layer) for layer in layers])
     for layer, area, box in zip(layers, areas, boxes, strict=True):
-        box[:, 0::2] = _bit_spans(np.bitwise_or.reduce(layer, axis=0))
-        box[:, 1::2] = _bit_spans(np.bitwise_or.reduce(layer, axis=1))
         present = box[box[:, 2] > 0]
         if len(present):
             (x0, y0), (x1, y1) = present[:, :2].min(axis=0), present[:, 2:].max(axis=0)
             area[:] = _byte_counts(layer[y0:y1, x0:x1]) @ BYTE_FLAGS
     return areas.reshape(-1)[:classes], boxes.reshape(-1, 4)[:classes]
+
+
+def bit_boxes(layer: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Boxes x0, y0, x1, y1 of the bits of a plane (H, W), half-open: int32 (8, 4), zeros if a bit is never set."""
+    boxes = np.empty((8, 4), np.int32)
+    boxes[:, 0::2] = _bit_spans(np.bitwise_or.reduce(layer, axis=0))
+    boxes[:, 1::2] = _bit_spans(np.bitwise_or.reduce(layer, axis=1))
+    return boxes
 
 
 def regions(planes: Planes, classes: int) -> Iterator[tuple[int, tuple[slice, slice], NDArray[np.uint8]]]:

@@ -15,11 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.bitmask.layout import Planes, merge_class, per_plane
+from augforge.bitmask.layout import Planes, interleave, merge_class, planar
 from augforge.bitmask.measuring import overlap_count, regions
 
 _STRIP = 1 << 20
 """Bytes of planes that are counted at a time, so that what the counting makes stays in the processor's cache."""
+_CHANNELS = 4
+"""Most planes that cv2.transpose takes together; it takes the axis from a single one."""
 _COUNTED = 256
 """Most pixels of a block whose bits are counted: counters of more bits cost more than sums over each class's box."""
 
@@ -53,13 +55,26 @@ def shrink(planes: Planes, width: int, height: int) -> Planes:
 
 def _shrink_blocks(planes: Planes, down: int, across: int) -> Planes:
     """The majority of each block of `down` rows by `across` columns."""
-    height, width = planes.shape[0] // down, planes.shape[1] // across
-    made = np.empty((height, width, planes.shape[2]), np.uint8)
-    strip = max(1, _STRIP // (down * planes[0].size))
-    for y in range(0, height, strip):
-        rows = planes[y * down : (y + strip) * down]
-        made[y : y + strip] = per_plane(lambda part: _majority(part, down, across), rows)
-    return made
+    together = 1 < planes.shape[2] <= _CHANNELS and planes.strides[2] == 1  # interleaved
+    parts = planes[None] if together else planar(planes)
+    made = np.zeros((len(parts), planes.shape[0] // down, planes.shape[1] // across, *parts.shape[3:]), np.uint8)
+    for part, new in zip(parts, made, strict=True):
+        _shrink_part(part, new, down, across)
+    return made[0] if together else interleave(made)
+
+
+def _shrink_part(part: Bits, made: Bits, down: int, across: int) -> None:
+    """Write the majority of the blocks of (H, W) or (H, W, P) into zeros, strip by strip.
+
+    Only the columns between the first and the last that have a bit in the strip are counted.
+    """
+    strip = max(1, _STRIP // (down * part[0].size))
+    for y in range(0, len(made), strip):
+        rows = part[y * down : (y + strip) * down]
+        used = np.flatnonzero(np.bitwise_or.reduce(rows, axis=0).reshape(made.shape[1], -1).any(axis=1))
+        if len(used):
+            x0, x1 = used[0], used[-1] + 1
+            made[y : y + strip, x0:x1] = _majority(rows[:, x0 * across : x1 * across], down, across)
 
 
 def _majority(part: Bits, down: int, across: int) -> Bits:

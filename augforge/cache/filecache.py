@@ -140,13 +140,30 @@ def forget_files(cache: Path, files: Iterable[Path]) -> None:
         db.executemany("DELETE FROM checked_facts WHERE substr(path, -length(?1)) = ?1", ends)
 
 
+def has_stored(cache: Path, files: Iterable[tuple[Path, str, Any]]) -> bool:
+    """Whether a cache's file says for each of several files, as they are now, that a kind of result has this value.
+
+    It reads these results alone, where a `FileCache` copies all of them.
+    """
+    query = "SELECT value, checksum FROM checked_facts WHERE path = ? AND kind = ? AND stamp = ?"
+    try:
+        with closing(sqlite3.connect(f"{cache.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            for file, kind, value in files:
+                key, text = (str(file.absolute()), kind, _stamp(file)), json.dumps(value)
+                if db.execute(query, key).fetchone() != (text, _checksum(*key, text)):
+                    return False
+    except (OSError, sqlite3.Error):
+        return False
+    return True
+
+
 def _checksum(*texts: Any) -> str:
     """Checksum of a stored result and of what it is stored under."""
     return xxhash.xxh3_64(repr(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _stamp(file: Path) -> str:
-    stat = file.stat()
+def _stamp(file: Path | str) -> str:
+    stat = os.stat(file)  # noqa: PTH116 - of a text: a Path of each file of each sample would cost more than the call
     if not S_ISREG(stat.st_mode):  # reading a pipe or a device may wait forever
         raise OSError(EINVAL, "it is no regular file", str(file))
     return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
@@ -154,10 +171,10 @@ def _stamp(file: Path) -> str:
 
 def changed_files(stamps: Iterable[tuple[str, str]]) -> list[str]:
     """Paths of the files that are no longer as their stamp says, or that vanished."""
-    return [path for path, stamp in stamps if not _is_unchanged(Path(path), stamp)]
+    return [path for path, stamp in stamps if not _is_unchanged(path, stamp)]
 
 
-def _is_unchanged(file: Path, stamp: str) -> bool:
+def _is_unchanged(file: str, stamp: str) -> bool:
     try:
         return _stamp(file) == stamp
     except OSError:

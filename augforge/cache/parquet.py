@@ -1,4 +1,4 @@
-"""Parquet files of others: what their footer claims is checked before anything of that size is made.
+"""Parquet files: written by row groups; of others, what their footer claims is checked before anything is made of it.
 
 A file of some kilobytes may claim a billion rows, or hold one long text that each of its rows repeats.
 """
@@ -6,7 +6,8 @@ A file of some kilobytes may claim a billion rows, or hold one long text that ea
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from augforge.errors import first_line
-from augforge.files import open_regular
+from augforge.files import open_regular, replacing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,6 +31,35 @@ _THRIFT_BYTES = 16 << 20
 _DICTIONARIES = {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 FAULTS = (OSError, ValueError, LookupError, TypeError, MemoryError, OverflowError, pa.ArrowException)
 """What Arrow raises for a damaged or forged file."""
+
+
+GROUP_ROWS = 8192
+"""Rows of a table's row group: as many are in memory when it is written."""
+_PART_ROWS = 1024
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Write rows to a Parquet file, on disk for good, of which a row group at most is in memory.
+
+    The same rows give the same bytes.
+    """
+    parts = _tables(iter(rows), schema)
+    with (
+        replacing(path, durable=True) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        written = 0
+        while group := list(islice(parts, GROUP_ROWS // _PART_ROWS)):
+            writer.write_table(pa.concat_tables(group).combine_chunks())
+            written += 1
+        if not written:
+            writer.write_table(schema.empty_table())
+
+
+def _tables(rows: Iterator[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Small tables of the rows: as Python's own dicts, rows take ten times the memory."""
+    while part := list(islice(rows, _PART_ROWS)):
+        yield pa.Table.from_pylist(part, schema=schema)
 
 
 def check_parquet(path: Path) -> None:

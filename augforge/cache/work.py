@@ -4,6 +4,9 @@ A worker writes the samples of a batch of tasks into two files with the same ran
 payloads, ``<name>.json`` says what is where. The JSON file is written last and atomically: a batch without it is
 unfinished and ignored, and a build that was killed keeps the batches that it had finished.
 
+The work area of a dataset behind a URL lies there too, so that workers on other machines share it. A worker writes the
+two files in a temporary folder and sends them, again with the JSON file last.
+
 Nothing is believed unchecked, since these files are not synced and may lie here for months: the JSON file ends with its
 own digest, and among its entries is the digest of each payload, which is compared whenever the payload is read.
 """
@@ -18,15 +21,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import xxhash
 
 from augforge.cache.ledger import Entry
+from augforge.cache.places import files_in, read_pair, read_place, size_of_place
 from augforge.errors import DatasetError
-from augforge.files import open_regular, remove_temporary_files, write_text, writing
+from augforge.files import is_url, open_regular, remove_temporary_files, write_text, writing
 from augforge.keys import canonical_json
+from augforge.urls.access import naming
+from augforge.urls.reading import Range
+from augforge.urls.writing import put_file, remove_objects
 
 SCRATCH = "scratch-"
 """How the names of temporary folders in the work area begin."""
@@ -38,7 +46,7 @@ PLACES = ("image_offset", "image_bytes", "masks_offset", "masks_bytes")
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Where an encoded image and its encoded masks are: a file, offsets and lengths in bytes."""
+    """Where an encoded image and its encoded masks are: a file or its URL, offsets and lengths in bytes."""
 
     file: str
     image_offset: int
@@ -48,6 +56,10 @@ class Payload:
 
     def read(self) -> tuple[bytes, bytes]:
         """The encoded image and the encoded masks; DatasetError if the file ends before they do."""
+        if is_url(self.file):
+            return read_pair(
+                self.file, Range(self.image_offset, self.image_bytes), Range(self.masks_offset, self.masks_bytes)
+            )
         with open_regular(Path(self.file)) as stream:
             image = _read_at(stream, self.image_offset, self.image_bytes)
             return image, _read_at(stream, self.masks_offset, self.masks_bytes)
@@ -95,13 +107,18 @@ class Batch:
         made_by: versions of the libraries that made them, as `augforge.store.codec.library_versions` gives them.
         entries: for the ledger.
         payloads: by (sample id, encoding).
-        path: of the JSON file; None if the batch is not on disk.
+        path: of the JSON file, or its URL; None if the batch is not stored.
     """
 
     made_by: dict[str, str]
     entries: list[Entry] = field(default_factory=list)
     payloads: dict[tuple[str, str], Payload] = field(default_factory=dict)
-    path: Path | None = None
+    path: Path | str | None = None
+
+    @property
+    def payload_file(self) -> str | None:
+        """The file with the payloads, or its URL; None if the batch is not stored."""
+        return None if self.path is None else f"{str(self.path).removesuffix('.json')}.bin"
 
 
 class BatchWriter:
@@ -109,14 +126,20 @@ class BatchWriter:
 
     If the block fails, the payloads stay behind without a JSON file until `sweep` deletes them. StorageError if there
     is no space for them.
+
+    Args:
+        work: the work area, a folder or a URL.
+        made_by: versions of the libraries.
     """
 
-    def __init__(self, folder: Path, made_by: dict[str, str]) -> None:
-        name = secrets.token_hex(8)  # workers of several machines may write to one folder
+    def __init__(self, work: Path | str, made_by: dict[str, str]) -> None:
+        name = secrets.token_hex(8)  # workers of several machines may write to one work area
+        self._far = is_url(work)
+        folder = Path(mkdtemp(prefix=SCRATCH)) if self._far else Path(work)
         self._payloads = folder / f"{name}.bin"
         self._index = folder / f"{name}.json"
         self._stream: BinaryIO | None = None
-        self.batch = Batch(made_by, path=self._index)
+        self.batch = Batch(made_by, path=f"{work}/{name}.json" if self._far else self._index)
 
     def __enter__(self) -> BatchWriter:
         with writing(self._payloads):
@@ -128,7 +151,15 @@ class BatchWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         assert self._stream is not None
-        if kind is not None:
+        try:
+            self._finish(kind is None)
+        finally:
+            if self._far:
+                shutil.rmtree(self._payloads.parent, ignore_errors=True)
+
+    def _finish(self, succeeded: bool) -> None:
+        assert self._stream is not None
+        if not succeeded:
             with suppress(OSError):  # what could not be written before cannot be now; the first error says more
                 self._stream.close()
         else:
@@ -136,6 +167,10 @@ class BatchWriter:
                 self._stream.close()
             # Not durable: after a power cut a torn batch is found by its sizes and digests, and its tasks run again.
             write_text(self._index, _to_json(self.batch), durable=False)
+            for path in (self._payloads, self._index) if self._far else ():
+                url = f"{str(self.batch.path).rpartition('/')[0]}/{path.name}"
+                with naming(url, deed="written"):
+                    put_file(path, url)
 
     def record(self, kind: str, key: str, value: Any) -> None:
         """Add an entry for the ledger; ValueError if its value is not JSON-like, as NaN is not."""
@@ -152,14 +187,14 @@ class BatchWriter:
         with writing(self._payloads):
             self._stream.write(image)
             self._stream.write(masks)
-        payload = Payload(str(self._payloads), start, len(image), start + len(image), len(masks))
+        payload = Payload(str(self.batch.payload_file), start, len(image), start + len(image), len(masks))
         self.batch.payloads[sample_id, encoding] = payload
 
 
-def read_batches(folder: Path, made_by: dict[str, str]) -> Iterator[Batch]:
-    """All finished batches in a folder that were made by the same libraries, in the order of their names."""
-    for path in sorted(folder.glob("*.json")):
-        batch = _from_json(path)
+def read_batches(work: Path | str, made_by: dict[str, str]) -> Iterator[Batch]:
+    """All finished batches in a work area that were made by the same libraries, in the order of their names."""
+    for path in files_in(work, ".json"):
+        batch = read_batch(path)
         if batch is not None and batch.made_by == made_by:
             yield batch
 
@@ -182,9 +217,14 @@ def sweep(folder: Path) -> None:
 
 def remove_batch(batch: Batch) -> None:
     """Delete a batch's files, the JSON file first, so that no half of a batch ever looks finished."""
-    if batch.path is not None:
-        batch.path.unlink(missing_ok=True)
-        batch.path.with_suffix(".bin").unlink(missing_ok=True)
+    if batch.path is None or batch.payload_file is None:
+        return
+    if isinstance(batch.path, str):
+        with naming(batch.path, deed="deleted"):
+            remove_objects([batch.path, batch.payload_file])
+        return
+    batch.path.unlink(missing_ok=True)
+    Path(batch.payload_file).unlink(missing_ok=True)
 
 
 _DIGEST = ', "digest": "'
@@ -200,26 +240,30 @@ def _text_digest(text: str) -> str:
     return xxhash.xxh3_128(text.encode()).hexdigest()
 
 
-def _checked_text(path: Path) -> str | None:
+def _checked_text(path: Path | str) -> str | None:
     """The text of a batch's JSON file; None if it is not the one that was written."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_place(path).decode()
     except (OSError, ValueError):
         return None
     content, _, stated = text.rpartition(_DIGEST)
     return text if stated == _text_digest(content) + '"}' else None
 
 
-def _from_json(path: Path) -> Batch | None:
-    """A batch from its JSON file; None if it is damaged or its payloads are cut off: its tasks run again."""
+def read_batch(path: Path | str) -> Batch | None:
+    """A batch from its JSON file, or the URL of it.
+
+    Returns:
+        None if it is missing or damaged, or its payloads are cut off: its tasks run again.
+    """
     text = _checked_text(path)
     if text is None:
         return None
     try:
         data: dict[str, Any] = json.loads(text)
-        size = path.with_suffix(".bin").stat().st_size
         # The folder may have been moved since, so the path in the JSON file is not used.
-        file = str(path.with_suffix(".bin"))
+        file = f"{str(path).removesuffix('.json')}.bin"
+        size = size_of_place(file)
         payloads = {(i, e): Payload(**{**p, "file": file}) for i, e, p in data["payloads"]}
         entries: Sequence[Entry] = [(kind, key, value) for kind, key, value in data["entries"]]
     except (OSError, ValueError, KeyError, TypeError):

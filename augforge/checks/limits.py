@@ -50,7 +50,7 @@ def _classes_of(index: pl.DataFrame, classes: tuple[str, ...]) -> dict[str, Seen
 
 def _labels_of(index: pl.DataFrame, labels: tuple[str, ...]) -> dict[str, Seen]:
     values = index["label"].drop_nulls().to_list()
-    return {name: Seen(sum(value[i] > 0 for value in values), None) for i, name in enumerate(labels)}
+    return {name: Seen(sum((value[i] or 0) > 0 for value in values), None) for i, name in enumerate(labels)}
 
 
 def find_rare_classes(subject: Subject) -> Iterator[Result]:

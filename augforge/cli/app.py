@@ -11,16 +11,20 @@ import typer
 from augforge.cli import checking as cli_checking
 from augforge.cli import history as cli_history
 from augforge.cli import keeping as cli_keeping
+from augforge.cli import looking as cli_looking
 from augforge.cli import models as cli_models
 from augforge.cli import pages as cli_pages
+from augforge.cli import starting as cli_starting
 from augforge.cli import studies as cli_studies
 from augforge.cli import terminal
+from augforge.cli.completion import complete_exports, complete_samples
 from augforge.cli.entry import run_app
 from augforge.cli.everywhere import Debug, Plugins, use_common_options, with_common_options
 from augforge.cli.options import (
+    Address,
+    Backend,
     Command,
     DatasetPlace,
-    Jobs,
     Json,
     NewFolder,
     OldFolder,
@@ -29,10 +33,12 @@ from augforge.cli.options import (
     Rename,
     Strict,
     Version,
+    Workers,
     exactly_one,
     out_option,
     outliers_places,
 )
+from augforge.cli.starting import recipe_of
 
 app = typer.Typer(
     name="augforge",
@@ -53,9 +59,16 @@ def main() -> None:
 
 @app.command(cls=Command)
 def build(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
-    out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
-    jobs: Jobs = 1,
+    recipe: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPE", help="The recipe, a YAML file; or a folder of data, which gets one."),
+    ],
+    out: Annotated[
+        str | None, out_option("Folder of the dataset, or a URL such as s3://bucket/hands; datasets/NAME by default.")
+    ] = None,
+    jobs: Workers = None,
+    backend: Backend = None,
+    address: Address = None,
     overrides: Overrides = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only report what would be made, and what reused.")
@@ -67,9 +80,15 @@ def build(
     register: Annotated[bool, typer.Option("--register", help="Add the result to ./data_manifest.yaml.")] = False,
     rename: Rename = False,
     strict: Strict = False,
+    cache_mb: Annotated[
+        int, typer.Option("--cache-mb", min=0, help="Megabytes of source samples that each worker keeps.")
+    ] = 512,
     as_json: Json = False,
 ) -> None:
     """Build the dataset that a recipe describes.
+
+    Given a folder of data, it does what `augforge init --yes` does first: it finds the format and writes NAME.yaml in
+    the current folder, or takes the recipe of that name that reads the folder. A dry run writes nothing.
 
     The result is the same bytes for any number of jobs. What did not change since the last build is copied, and a
     build that was stopped continues where it was. The previous version stays whole until the new one is complete.
@@ -81,11 +100,17 @@ def build(
     from augforge.engine.builder import build as run
     from augforge.report.summary import render_summary
 
-    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
+    with (
+        terminal.progress_bars(quiet=as_json) as progress,
+        terminal.interruptible(),
+        recipe_of(recipe, dry_run) as file,
+    ):
         summary = run(
-            recipe,
+            file,
             out,
             jobs=jobs,
+            backend=backend,
+            address=address,
             overrides=overrides or (),
             dry_run=dry_run,
             reuse=reuse,
@@ -93,6 +118,7 @@ def build(
             register=register,
             rename=rename,
             strict=strict,
+            cache_mb=cache_mb,
             progress=progress,
         )
     terminal.output(asdict(summary), as_json, lambda console: render_summary(summary, console))
@@ -102,10 +128,10 @@ def build(
 def outliers(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with filters.")],
     dataset: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="DATASET",
-            help="Folder of the recipe's dataset, where measurements are kept; datasets/NAME by default.",
+            help="Folder or URL of the recipe's dataset, where measurements are kept; datasets/NAME by default.",
         ),
     ] = None,
     out: Annotated[
@@ -113,7 +139,9 @@ def outliers(
     ] = None,
     old_output: OldOutput = None,
     truth: Annotated[Path | None, typer.Option(help="A CSV file with a column `outlier`, to score against.")] = None,
-    jobs: Jobs = 1,
+    jobs: Workers = None,
+    backend: Backend = None,
+    address: Address = None,
     overrides: Overrides = None,
     limit: Annotated[int, typer.Option(min=1, help="Findings on the contact sheet.")] = 60,
     review: Annotated[
@@ -135,7 +163,15 @@ def outliers(
 
     folder, sheet = outliers_places(dataset, [*(out or ()), *([old_output] if old_output else [])])
     with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible():
-        found = find_outliers(recipe, folder, jobs=jobs, overrides=overrides or (), progress=progress)
+        found = find_outliers(
+            recipe,
+            folder,
+            jobs=jobs,
+            backend=backend,
+            address=address,
+            overrides=overrides or (),
+            progress=progress,
+        )
     scored = scores(found, read_truth(truth, [*found.names, *(row.name for row in found.unreadable)])) if truth else []
     if sheet is not None:
         save_png(outlier_sheet(found, limit), sheet)
@@ -161,7 +197,12 @@ def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = Fals
 def show(
     dataset: DatasetPlace,
     samples: Annotated[
-        list[str] | None, typer.Argument(metavar="SAMPLE", help="Names of samples; without any, a contact sheet.")
+        list[str] | None,
+        typer.Argument(
+            metavar="SAMPLE",
+            help="Names of samples; without any, a contact sheet.",
+            autocompletion=complete_samples,
+        ),
     ] = None,
     out: Annotated[Path | None, out_option("The picture to write, PNG or JPEG.", "show.png")] = None,
     old_output: OldOutput = None,
@@ -188,7 +229,9 @@ def show(
 @app.command(cls=Command)
 def export(
     dataset: DatasetPlace,
-    to: Annotated[str, typer.Option(help="The format, as augforge exports lists them.")],
+    to: Annotated[
+        str, typer.Option(help="The format, as augforge exports lists them.", autocompletion=complete_exports)
+    ],
     out: NewFolder = None,
     old_out: OldFolder = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split. May be repeated.")] = None,
@@ -236,7 +279,7 @@ def files(dataset: DatasetPlace, version: Version = None) -> None:
         typer.echo(place)
 
 
-for module in (cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
+for module in (cli_starting, cli_looking, cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):
     for command in module.COMMANDS:
         app.command(cls=Command)(command)
 for registered in app.registered_commands:

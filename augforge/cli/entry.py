@@ -62,5 +62,5 @@ def _fail(code: str, message: str, error: Exception, **more: Any) -> NoReturn:
     else:
         if traceback:
             typer.echo(visible(traceback, lines=True), err=True)
-        terminal.print_error(message)
+        terminal.print_error(message, code)
     sys.exit(1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augforge.cli import terminal
+from augforge.cli.completion import complete_samples
 from augforge.cli.options import DatasetPlace, Jobs, Json, Overrides, Rename, Version, out_option
 
 if TYPE_CHECKING:
@@ -61,7 +62,12 @@ def diff(
 
 def trace(
     dataset: DatasetPlace,
-    sample: Annotated[str, typer.Argument(metavar="SAMPLE", help="Name of a sample, as the index has it.")],
+    sample: Annotated[
+        str,
+        typer.Argument(
+            metavar="SAMPLE", help="Name of a sample, as the index has it.", autocompletion=complete_samples
+        ),
+    ],
     out: Annotated[Path | None, out_option("A picture of the tree to write, PNG or JPEG.", "none")] = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Make the sample again from its source, and compare the pixels.")
@@ -101,7 +107,7 @@ def trace(
 
 def explain(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
-    out: Annotated[Path | None, out_option("Folder of the dataset; datasets/NAME by default.")] = None,
+    out: Annotated[str | None, out_option("Folder or URL of the dataset; datasets/NAME by default.")] = None,
     jobs: Jobs = 1,
     overrides: Overrides = None,
     rename: Rename = False,

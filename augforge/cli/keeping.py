@@ -1,4 +1,4 @@
-"""Commands that look after a dataset: verify, repair, gc, pack."""
+"""Commands that look after a dataset: verify, repair, gc, pack, copy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import DatasetPlace, Jobs, Json, Version
+from augforge.cli.options import DatasetFolder, DatasetPlace, Jobs, Json, Version
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from augforge.engine.copying import CopySummary
     from augforge.store.pack import PackSummary
     from augforge.store.verification.report import Fault
 
@@ -72,7 +73,7 @@ def _print_lines(lines: list[str], console: Console) -> None:
 
 
 def repair(
-    dataset: DatasetPlace,
+    dataset: DatasetFolder,
     version: Version = None,
     every: Every = False,
     source: Annotated[
@@ -118,7 +119,7 @@ def _print_repair(data: dict[str, Any], faults: list[Fault], console: Console) -
 
 
 def gc(
-    dataset: DatasetPlace,
+    dataset: DatasetFolder,
     keep: Annotated[
         int | None,
         typer.Option(min=1, help="How many versions to keep, the newest, beside those with a tag; all without it."),
@@ -203,4 +204,35 @@ def _print_packed(done: PackSummary, console: Console) -> None:
         console.print(f"[yellow]unchecked, since the manifest has no digest of it: {files}[/yellow]", soft_wrap=True)
 
 
-COMMANDS: list[Callable[..., None]] = [verify, repair, gc, pack]
+def copy(
+    source: Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL of a dataset.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Folder or URL of the copy, new or an earlier one.")],
+    version: Version = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read what the target holds already, and replace what is damaged there.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy a version of a dataset to another folder or URL, and make it the current one there.
+
+    Only the files that the target lacks are copied, each after a check of its SHA-256: versions share shards, so a new
+    version of a large dataset takes little. A copy that was stopped goes on where it was, and the target's current
+    version stays whole until the new one is complete. The version's tags go along; the work area and the log do not.
+    """
+    from augforge.engine.copying import copy_version
+
+    with terminal.progress_bars(quiet=as_json) as progress, terminal.interruptible("what was copied is kept"):
+        done = copy_version(source, target, version, check=check, progress=progress)
+    terminal.output(asdict(done), as_json, lambda console: _print_copied(done, console))
+
+
+def _print_copied(done: CopySummary, console: Console) -> None:
+    state = ", which was the current one there already" if done.unchanged else ""
+    console.print(
+        f"copied version {done.version} of {terminal.escape(done.name)} to {terminal.escape(done.target)}{state}: "
+        f"{done.copied_files} of {done.files} files, {done.copied_bytes / 1e6:,.1f} of {done.bytes / 1e6:,.1f} MB",
+        soft_wrap=True,
+    )
+
+
+COMMANDS: list[Callable[..., None]] = [verify, repair, gc, pack, copy]

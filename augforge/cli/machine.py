@@ -40,7 +40,8 @@ def print_error(code: str, message: str, **more: Any) -> None:
     """
     place = _PLACE.match(message)
     file, line = (place["file"], int(place["line"])) if place else (None, None)
-    _print({"error": {"code": code, "message": message, "file": file, "line": line, **more}})
+    docs = f"docs/errors.md#{code}"
+    _print({"error": {"code": code, "message": message, "file": file, "line": line, "docs": docs, **more}})
 
 
 def describe_error(error: AugforgeError) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def train(
     """Train a segmentation network on the shards of datasets; a classifier where they hold labels alone.
 
     Without a configuration: Unet++ with a resnet34 encoder, BCE and Dice loss, AdamW, cosine schedule, 12 epochs, AMP
-    where the device is fast at it. **--show-config** prints every key with its value, to begin a file from.
+    where the device is fast at it. **--show-config** prints every key with its value, meaning and choices, to
+    begin a file from.
 
     Labels of which exactly one is true are learnt by cross entropy, others one by one by BCE; `task` and `label_groups`
     say more. The network that did best on the split `val` is kept. The same command gives the same bytes on the same
@@ -37,7 +38,9 @@ def train(
 
     settings = load_config(config, overrides or ())
     if show_config:
-        typer.echo(settings.to_yaml(), nl=False)
+        from augforge.train.configtext import commented_yaml
+
+        typer.echo(commented_yaml(settings), nl=False)
         return
     places = options.datasets_of(shards, datasets)
     need_trainer()

@@ -14,6 +14,13 @@ import typer
 from typer.core import TyperCommand
 
 from augforge.cli import terminal
+from augforge.cli.completion import (
+    complete_classes,
+    complete_datasets,
+    complete_exports,
+    complete_formats,
+    complete_ops,
+)
 from augforge.errors import TrainError
 
 if TYPE_CHECKING:
@@ -65,7 +72,12 @@ OldShard = Annotated[
     typer.Option("--shards", hidden=True, callback=_notice_callback("--shards DATASET", "the argument DATASET")),
 ]
 NewFolder = Annotated[Path | None, out_option("Folder to write; must be new or empty. Required.")]
-DatasetPlace = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL of a dataset.")]
+DatasetPlace = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Folder or URL of a dataset.", autocompletion=complete_datasets)
+]
+DatasetFolder = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Folder of a dataset.", autocompletion=complete_datasets)
+]
 Version = Annotated[
     str | None, typer.Option(help="A version other than the current one: its tag, or the beginning of its name.")
 ]
@@ -74,23 +86,53 @@ Overrides = Annotated[
     typer.Option("--set", help="Change the recipe: source.path=../data, steps.0.p=0.5. May be repeated."),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Worker processes; -1 for one per core.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        help="Workers; -1 for one per core. By default this process, or all workers of a cluster. With 1 the work is "
+        "done in this process.",
+    ),
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        help="Where workers run: serial, loky (processes of this machine), dask, ray. Default: $AUGFORGE_BACKEND, else "
+        "loky."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a dask scheduler (tcp://host:8786) or a ray cluster (host:6379, auto). Default: $AUGFORGE_ADDRESS, "
+        "else one is started on this machine."
+    ),
+]
 Rename = Annotated[
     bool, typer.Option("--rename", help="Go on with a dataset of another name, which gets that of the recipe.")
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="What is implausible and not accepted by the recipe is an error.")
 ]
-PageName = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="The one to show; without a name, all are listed.")
-]
+_PAGE = "The one to show; without a name, all are listed."
+OpName = Annotated[str | None, typer.Argument(metavar="NAME", help=_PAGE, autocompletion=complete_ops)]
+FormatName = Annotated[str | None, typer.Argument(metavar="NAME", help=_PAGE, autocompletion=complete_formats)]
+ExportName = Annotated[str | None, typer.Argument(metavar="NAME", help=_PAGE, autocompletion=complete_exports)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
 Shards = Annotated[
     list[str] | None, typer.Option(metavar="DATASET [DATASET]...", help="Another way to name the datasets.")
 ]
-OneDataset = Annotated[str | None, typer.Argument(metavar="DATASET", help="A dataset: folder or URL. Required.")]
-Datasets = Annotated[list[str] | None, typer.Argument(metavar="DATASET", help="One or more datasets: folders or URLs.")]
+OneDataset = Annotated[
+    str | None,
+    typer.Argument(metavar="DATASET", help="A dataset: folder or URL. Required.", autocompletion=complete_datasets),
+]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DATASET", help="One or more datasets: folders or URLs.", autocompletion=complete_datasets),
+]
 Split = Annotated[str, typer.Option(help="The split whose samples are used.")]
 Tta = Annotated[
     list[str] | None,
@@ -103,7 +145,8 @@ Swap = Annotated[
     list[str] | None,
     typer.Option(
         help="Classes or labels that mirrored views exchange, such as left-lung:right-lung, or none; by default the "
-        "sides that the run was trained with. May be repeated."
+        "sides that the run was trained with. May be repeated.",
+        autocompletion=complete_classes,
     ),
 ]
 Csv = Annotated[
@@ -151,13 +194,13 @@ def datasets_of(shards: list[str] | None, datasets: list[str] | None) -> list[st
     return exactly_one("DATASET", [*(shards or ()), *(datasets or ())] or None)
 
 
-def outliers_places(dataset: Path | None, outs: list[Path]) -> tuple[Path | None, Path | None]:
+def outliers_places(dataset: str | None, outs: list[Path]) -> tuple[str | None, Path | None]:
     """The dataset's folder and the contact sheet of ``augforge outliers``, whose ``--out`` once meant the folder."""
     sheets = [path for path in outs if path.suffix.lower() in _PICTURES]
     folders = [path for path in outs if path not in sheets]
     if folders:
         terminal.notice(f"--out {folders[-1]} is no .png or .jpg file: it is used as the argument DATASET, as before")
-    folder = exactly_one("DATASET", dataset, folders[-1] if folders else None) if dataset or folders else None
+    folder = exactly_one("DATASET", dataset, str(folders[-1]) if folders else None) if dataset or folders else None
     return folder, sheets[-1] if sheets else None
 
 

@@ -9,20 +9,20 @@ from typing import Annotated
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import Json, NewFolder, OldFolder, PageName, exactly_one
+from augforge.cli.options import ExportName, FormatName, Json, NewFolder, OldFolder, OpName, exactly_one
 
 
-def ops(name: PageName = None, as_json: Json = False) -> None:
+def ops(name: OpName = None, as_json: Json = False) -> None:
     """List the ops that recipes can use, or show one with its parameters."""
     _print_pages("ops", name, as_json)
 
 
-def sources(name: PageName = None, as_json: Json = False) -> None:
+def sources(name: FormatName = None, as_json: Json = False) -> None:
     """List the data formats that recipes can read, or show one with its layout and options."""
     _print_pages("sources", name, as_json)
 
 
-def exports(name: PageName = None, as_json: Json = False) -> None:
+def exports(name: ExportName = None, as_json: Json = False) -> None:
     """List the formats that datasets can be exported to, or show one: files, options, the recipe that reads it back."""
     _print_pages("exports", name, as_json)
 

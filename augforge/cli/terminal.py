@@ -124,9 +124,12 @@ def console(stderr: bool = False) -> Console:
     return SafeConsole(stderr=stderr, highlight=False)
 
 
-def print_error(message: str) -> None:
-    """Print an error on standard error. Further lines are indented, so that no name can forge a line of its own."""
-    first, *others = message.split("\n")
+def print_error(message: str, code: str) -> None:
+    """Print an error on standard error, with its code at the end.
+
+    Further lines are indented, so that no name can forge a line of its own.
+    """
+    first, *others = f"{message} [{code}]".split("\n")
     stderr = console(stderr=True)
     stderr.print(f"[bold red]error:[/bold red] {escape(first)}", soft_wrap=True)
     for line in others:

@@ -5,81 +5,44 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from augforge.cache.work import DamagedPayload, Payload
+from augforge.cache.work import DamagedPayload
 from augforge.catalogue import load_plugin
-from augforge.engine import execute
+from augforge.engine.backends import choose_backend
 from augforge.engine.comparing import compare_pictures
 from augforge.engine.estimating import estimate_bytes
-from augforge.engine.findings import Accepted
 from augforge.engine.finished import Finished
-from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_storage, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.publish import VersionShards, commit, write_shards, write_version
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
+from augforge.engine.sourcecache import DEFAULT_MB
+from augforge.engine.summary import Summary
+from augforge.engine.unchanged import find_unchanged, remember_build
 from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.errors import TaskError
 from augforge.files import writer_lock, writing
 from augforge.planning.rows import Row
 from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe, load_recipe
-from augforge.sources.listing import Finding
 from augforge.store.contents import remove_leftovers
-from augforge.store.log import append_entry
 from augforge.store.manifest import Manifest
+from augforge.store.storage import Storage
 from augforge.store.tables import count_reasons
-
-
-@dataclass
-class Summary:
-    """What a build did; for a dry run, what it would do.
-
-    Attributes:
-        samples, splits: of the finished dataset. In a dry run a sample that a filter may move counts in both splits.
-        steps: for each step its op and, for each split, how many samples it made and how many were reused.
-        made, reused: finished samples that were encoded anew, and that were copied from earlier builds.
-        exact: False if the numbers are "at most", because pixels decide.
-        bytes: of the shards; an estimate for a dry run.
-        version: what was built. For a dry run what would be, or empty text if that is not known.
-        version_note: why it is not known: ``depends on pixels`` that are still to be made.
-        rejected: counts by ``step: reason``.
-        unchanged: whether the version was already the current one; None for a dry run that cannot know it.
-        findings: what is implausible about source and splits, each with kind, names, message and remedy.
-        accepted: the findings that the recipe accepts, each with its reason, ``why``.
-    """
-
-    name: str
-    version: str
-    folder: str
-    dry: bool
-    samples: int
-    splits: dict[str, int]
-    steps: list[dict[str, Any]]
-    made: int
-    reused: int
-    exact: bool
-    bytes: int
-    rejected: dict[str, int]
-    shards: int = 0
-    new_shards: int = 0
-    warnings: list[str] = field(default_factory=list)
-    unchanged: bool | None = False
-    seconds: float = 0.0
-    version_note: str = ""
-    findings: list[Finding] = field(default_factory=list)
-    accepted: list[Accepted] = field(default_factory=list)
 
 
 def build(
     recipe: str | Path,
     out: str | Path | None = None,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    backend: str | None = None,
+    address: str | None = None,
     overrides: Sequence[str] = (),
     dry_run: bool = False,
     reuse: bool = True,
@@ -87,6 +50,7 @@ def build(
     register: bool = False,
     rename: bool = False,
     strict: bool = False,
+    cache_mb: int = DEFAULT_MB,
     plugins: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Summary:
@@ -94,8 +58,10 @@ def build(
 
     Args:
         recipe: the YAML file.
-        out: folder of the dataset, default ``datasets/<name>``.
-        jobs: worker processes, -1 for one per core; the result is the same for any number.
+        out: folder of the dataset, default ``datasets/<name>``; or a URL that fsspec writes to, ``s3://bucket/hands``.
+        jobs: worker processes, -1 for one per core; the result is the same for any number. None is this process, or all
+            workers of a cluster.
+        backend, address: where they run; see `augforge.engine.backends.choose_backend`.
         overrides: ``key.path=value`` strings that change the recipe.
         dry_run: plan only, and say what would be made.
         reuse: take over what earlier versions and interrupted builds made.
@@ -104,6 +70,7 @@ def build(
         register: enter source and dataset into ``data_manifest.yaml`` in the current folder.
         rename: build over a dataset of another name. The new version has the recipe's name, older ones keep theirs.
         strict: findings that the recipe does not accept stop the build before any work, as its own key ``strict`` says.
+        cache_mb: megabytes of source samples that each worker keeps, for tasks with several inputs.
         progress: is told how far the work is.
 
     Raises:
@@ -112,39 +79,37 @@ def build(
         StorageError: a file cannot be written; the previous version stays whole, and what was finished is kept.
         TaskError: tasks failed; the previous version stays whole, and what was finished is kept.
     """
-    started = time.monotonic()
+    started, began_ns = time.monotonic(), time.time_ns()
     for plugin in plugins:
         load_plugin(plugin)
     loaded = load_recipe(recipe, overrides)
     loaded = replace(loaded, strict=True) if strict else loaded
     if register:
         check_registrable(loaded)
-    folder = dataset_folder(out, loaded.name)
-    jobs, progress = execute.worker_count(jobs), progress or Silent()
+    storage = dataset_storage(out, loaded.name)
+    folder = storage.folder
+    storage.pull()
+    chosen, progress = choose_backend(jobs, backend, address), progress or Silent()
     check_folder(folder, loaded.name, rename)
     if dry_run:
-        opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash, remember=False)
-        reusable = dict(opened.pool.payloads)
-        pipeline = opened.pipeline(opened.recipe.steps, jobs, progress)
+        opened = open_recipe(loaded, storage, reuse=reuse, rehash=rehash, remember=False)
+        pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
         outcome = opened.make_samples(pipeline, dry=True)
-        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline, reusable)
-    with writer_lock(folder), writing(folder):
+        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline)
+    with storage.named(), writer_lock(folder), writing(folder), chosen.started() as workers:
         remove_leftovers(folder)
-        try:
-            opened = open_recipe(loaded, folder, reuse=reuse, rehash=rehash)
-            reusable = dict(opened.pool.payloads)  # taken now, since the build adds what it makes to the pool
-            finished, written = _make(opened, jobs, progress)
-        except TaskError as error:
-            _log(folder, loaded, jobs, failures=[asdict(failure) for failure in error.failures])
-            raise
-        summary = _summary(finished, reusable)
-        manifest = _publish(finished, written, summary)
-        remove_leftovers(folder)  # again: workers of a build that was killed live for a moment longer than it did
+        last = find_unchanged(loaded, folder) if reuse and not rehash and not storage.is_far else None
+        if last is not None:
+            summary, manifest = last
+        else:
+            summary, manifest = _build_all(loaded, storage, reuse, rehash, cache_mb, workers, progress)
+            if not storage.is_far:
+                remember_build(loaded, folder, summary, began_ns)
     summary.seconds = time.monotonic() - started
     _log(
-        folder,
+        storage,
         loaded,
-        jobs,
+        workers,
         version=summary.version,
         made=summary.made,
         reused=summary.reused,
@@ -153,6 +118,23 @@ def build(
     if register:
         register_dataset(loaded, manifest)
     return summary
+
+
+def _build_all(
+    recipe: Recipe, storage: Storage, reuse: bool, rehash: bool, cache_mb: int, jobs: int, progress: Progress
+) -> tuple[Summary, Manifest]:
+    """List, make and publish. What was finished before a task failed is kept, and the log says what failed."""
+    try:
+        opened = open_recipe(recipe, storage, reuse=reuse, rehash=rehash)
+        opened = replace(opened, cache_bytes=cache_mb << 20)
+        finished, written = _make(opened, jobs, progress)
+    except TaskError as error:
+        _log(storage, recipe, jobs, failures=[asdict(failure) for failure in error.failures])
+        raise
+    summary = _summary(finished)
+    manifest = _publish(finished, written, summary)
+    remove_leftovers(storage.folder)  # again: workers of a build that was killed live for a moment longer than it did
+    return summary, manifest
 
 
 def _make(opened: Opened, jobs: int, progress: Progress) -> tuple[Finished, VersionShards]:
@@ -179,22 +161,21 @@ def _publish(finished: Finished, written: VersionShards, summary: Summary) -> Ma
     return manifest
 
 
-def _foreseen_summary(finished: Finished, pipeline: Pipeline, reusable: dict[tuple[str, str], Payload]) -> Summary:
+def _foreseen_summary(finished: Finished, pipeline: Pipeline) -> Summary:
     """The summary of a dry run: with the version that would come of it, if that is known."""
-    summary, found = _summary(finished, reusable), foresee_version(finished, current_dataset(finished))
+    summary, found = _summary(finished), foresee_version(finished, current_dataset(finished))
     summary.bytes = estimate_bytes(finished, pipeline)
     summary.version, summary.unchanged, summary.version_note = found.version or "", found.unchanged, found.note
     return summary
 
 
-def _summary(finished: Finished, reusable: dict[tuple[str, str], Payload]) -> Summary:
-    outcome, table = finished.outcome, finished.opened.table
-    keys = [(row.id, str(finished.encoding)) for row in outcome.rows]
-    reused = sum(key in reusable and finished.pool.payloads.get(key) == reusable[key] for key in keys)
+def _summary(finished: Finished) -> Summary:
+    outcome, table, encoding = finished.outcome, finished.opened.table, str(finished.encoding)
+    reused = sum(finished.pool.payloads.is_earlier((row.id, encoding)) for row in outcome.rows)
     return Summary(
         name=finished.recipe.name,
         version="",
-        folder=str(finished.folder),
+        folder=finished.opened.storage.place,
         dry=True,  # as for a dry run; `_publish` fills in what only a written version has
         samples=len(outcome.rows),
         splits=dict(sorted(Counter(split for row in outcome.rows for split in row.splits).items())),
@@ -235,7 +216,7 @@ def _step_counts(recipe: Recipe, outcome: Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
+def _log(storage: Storage, recipe: Recipe, jobs: int, **entries: Any) -> None:
     """Append to the log what a version does not record: time, recipe's path, overrides, duration.
 
     A failed build has `failures` with tracebacks, and no version.
@@ -248,4 +229,4 @@ def _log(folder: Path, recipe: Recipe, jobs: int, **entries: Any) -> None:
         "jobs": jobs,
         **entries,
     }
-    append_entry(folder, line)
+    storage.append_log(line)

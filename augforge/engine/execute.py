@@ -3,73 +3,119 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
-import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
 import cv2
 import joblib
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from augforge.errors import AugforgeError
+from augforge.engine.backends import Backend, active_backend
+from augforge.errors import AugforgeError, shorten
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PARENT_POLL = 0.5
-"""Seconds between two looks of a worker at whether its parent still lives."""
 
-
-def worker_count(jobs: int) -> int:
-    """Number of processes that `jobs` asks for: 0 and -1 are all cores, -2 is all but one, and so on."""
-    if jobs > 0:
-        return jobs
-    return max(1, (os.cpu_count() or 1) + min(0, jobs + 1))
-
-
-def map_unordered(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
+def map_unordered(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    jobs: int,
+    name: Callable[[Item], str] = shorten,
+    check: Callable[[], None] | None = None,
+) -> Iterator[Result]:
     """Call a function on each item, in this process or in several; results in the order in which they are finished.
+
+    A worker that is lost costs the items that were in work: they are tried again one at a time, so that the one which
+    ends its worker is known; then the others go on.
 
     Args:
         function: importable, with picklable arguments and results.
         items: what to call it on.
-        jobs: number of processes; 1 stays in this one. OpenCV keeps to one thread in each.
+        jobs: number of workers; 1 stays in this process. OpenCV keeps to one thread in each.
+        name: of an item, for the error.
+        check: importable; called by each worker of a cluster before its first item, to raise if it is not fit.
 
     Raises:
-        AugforgeError: a worker process died (usually memory).
+        AugforgeError: an item ended its worker twice, usually because memory ran out.
     """
-    if jobs == 1 or len(items) <= 2 * jobs:  # not worth starting processes for
+    backend = active_backend(jobs)
+    few = not backend.is_cluster and len(items) <= 2 * jobs  # not worth starting processes for
+    if jobs == 1 or backend.name == "serial" or few:
         yield from _run_here(function, items)
         return
-    parallel = joblib.Parallel(
-        n_jobs=jobs,
-        backend="loky",
-        return_as="generator_unordered",
-        pre_dispatch="2*n_jobs",
-        initializer=_end_with_parent,
-        initargs=(os.getpid(),),
+    call = _Call(function, check if backend.is_cluster else None)
+    left = dict(enumerate(items))
+    while left:  # each round finishes all of them, or tries those alone that a lost worker may have had
+        begun = yield from _run_there(backend, call, left, jobs)
+        for number in sorted(begun & left.keys()):
+            alone = {number: left.pop(number)}
+            yield from _run_there(backend, call, alone, jobs)
+            if alone:
+                raise _lost_worker(name(alone[number]))
+
+
+def _lost_worker(name: str) -> AugforgeError:
+    return AugforgeError(
+        f"a worker process was ended from outside while it performed {name}, and again when that was tried alone; most "
+        "often because memory ran out. What was finished is kept: run the same command again with fewer --jobs"
     )
-    results = parallel(joblib.delayed(_single_threaded)(function, item) for item in items)
+
+
+def _run_there(backend: Backend, call: _Call, left: dict[int, Any], jobs: int) -> Generator[Any, None, set[int]]:
+    """Perform items by a backend; those that are finished are taken out of `left`.
+
+    Returns:
+        The numbers of the items that were begun. If a worker was lost, some of them are still in `left`.
+    """
+    begun: set[int] = set()
+
+    def tasks() -> Iterator[Any]:
+        for number, item in list(left.items()):
+            begun.add(number)
+            yield joblib.delayed(call)(_Parcel(number, item))
+
+    with joblib.parallel_config(**backend.config):
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    results = parallel(tasks())
     try:
-        for result in results:  # noqa: UP028 - `yield from` would close `results` too, outside the block below that silences joblib
+        for number, result in results:
+            del left[number]
             yield result
-    except TerminatedWorkerError:
-        raise AugforgeError(
-            "a worker process was ended from outside, most often because memory ran out. What was finished is kept: "
-            "run the same command again with fewer --jobs"
-        ) from None
+    except backend.lost:
+        pass
     finally:
         with warnings.catch_warnings():  # whoever stops early has a reason; joblib would warn of results not taken
             warnings.simplefilter("ignore", UserWarning)
             results.close()
+    return begun
 
 
-def _run_here(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+class _Call:
+    """A function and the check of the worker that calls it."""
+
+    def __init__(self, function: Callable[[Any], Any], check: Callable[[], None] | None) -> None:
+        self._function, self._check = function, check
+
+    def __call__(self, parcel: _Parcel) -> tuple[int, Any]:
+        """The item's number and the result."""
+        if self._check is not None:
+            self._check()
+        return parcel.number, _single_threaded(self._function, parcel.item)
+
+
+class _Parcel:
+    """An item on its way to a worker. Closed, since dask would search an open one for results of other tasks."""
+
+    __slots__ = ("item", "number")
+
+    def __init__(self, number: int, item: Any) -> None:
+        self.number, self.item = number, item
+
+
+def _run_here(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     threads = cv2.getNumThreads()
     try:
         for item in items:
@@ -82,26 +128,6 @@ def _single_threaded(function: Callable[[Any], Result], item: Any) -> Result:
     cv2.setNumThreads(1)
     _keep_memory()
     return function(item)
-
-
-def _end_with_parent(parent: int) -> None:
-    """Start a thread that ends this worker process soon after its parent; a killed parent cannot end it itself.
-
-    Linux could do that (PR_SET_PDEATHSIG), but it ends the worker as soon as the parent's *thread* that started it
-    ends, and workers are kept for the next build, which may come from another thread.
-    """
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    if sys.platform == "win32":  # where a process keeps the number of a parent that has ended
-        synchronize, forever = 0x00100000, -1
-        handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, parent)
-        ctypes.windll.kernel32.WaitForSingleObject(handle, forever)
-    else:
-        while os.getppid() == parent:
-            time.sleep(PARENT_POLL)
-    os._exit(1)
 
 
 @cache

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from augforge.engine import execute
+from augforge.engine.backends import worker_count
 from augforge.engine.comparing import compare_pictures
 from augforge.engine.findings import Accepted
 from augforge.engine.foresight import PlannedWork, Planner
-from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
+from augforge.engine.opening import Opened, check_folder, dataset_storage, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.versioning import current_dataset, foresee_version
 from augforge.progress import Silent
@@ -62,7 +62,7 @@ def explain(
 
     Args:
         recipe: the YAML file.
-        out: folder of the dataset, default ``datasets/<name>``.
+        out: folder or URL of the dataset, default ``datasets/<name>``.
         jobs: worker processes that the build would have; the plan is the same for any number.
         overrides: ``key.path=value`` strings that change the recipe.
         rename: the folder may hold a dataset of another name.
@@ -71,9 +71,10 @@ def explain(
         RecipeError, SourceError, PlanError, DatasetError: as a build would, before any work.
     """
     loaded = load_recipe(recipe, overrides)
-    folder = dataset_folder(out, loaded.name)
-    check_folder(folder, loaded.name, rename)
-    return explain_opened(open_recipe(loaded, folder, remember=False), jobs)
+    storage = dataset_storage(out, loaded.name)
+    storage.pull()
+    check_folder(storage.folder, loaded.name, rename)
+    return explain_opened(open_recipe(loaded, storage, remember=False), jobs)
 
 
 def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
@@ -82,8 +83,8 @@ def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
     Raises:
         SourceError, PlanError, DatasetError: as a build would, before any work or before its commit.
     """
-    loaded, folder = opened.recipe, opened.folder
-    pipeline = opened.pipeline(loaded.steps, execute.worker_count(jobs), Silent())
+    loaded = opened.recipe
+    pipeline = opened.pipeline(loaded.steps, worker_count(jobs), Silent())
     outcome = opened.make_samples(pipeline, dry=True)
     finished = compare_pictures(opened, pipeline, outcome, dry=True)
     before = current_dataset(finished)
@@ -91,7 +92,7 @@ def explain_opened(opened: Opened, jobs: int = 1) -> Explanation:
     work = list(Planner(opened, pipeline, outcome, before).work())
     return Explanation(
         name=loaded.name,
-        folder=str(folder),
+        folder=opened.storage.place,
         version=before.version if before else None,
         unchanged=found.unchanged,
         exact=outcome.counts.exact,

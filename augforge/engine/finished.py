@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from augforge.recipe.recipe import Recipe, Verdict
 from augforge.sources import Listing, Refused
 from augforge.store import index as index_store
 from augforge.store.codec import Encoding
-from augforge.store.shard import Shard, ShardPlan
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from augforge.engine.opening import Opened
 
 
@@ -80,7 +81,7 @@ def shard_columns(finished: Finished, row: Row) -> dict[str, Any]:
         "name": row.name,
         "group": row.group,
         "split": row.split,
-        "image": f"{row.name}.{finished.encoding.format}",
+        "image": index_store.image_path(row.name, str(finished.encoding)),
         "known": bytes.fromhex(facts["known"]),
         "width": row.width,
         "height": row.height,
@@ -90,20 +91,26 @@ def shard_columns(finished: Finished, row: Row) -> dict[str, Any]:
     }
 
 
-def index_rows(finished: Finished, shards: Iterable[tuple[ShardPlan, Shard]]) -> list[dict[str, Any]]:
-    """The rows of the index: where the samples lie in the shards, each with its plan, and what is known of them."""
-    names = ("shard", *PLACES)
-    places = {
-        row.id: dict(zip(names, (shard.path, *offsets), strict=True))
-        for plan, shard in shards
-        for row, offsets in zip(plan.rows, shard.offsets, strict=True)
-    }
-    rows = finished.outcome.rows
-    metadata = index_store.metadata_columns([row.metadata or {} for row in rows])
-    return [
-        {**_index_row(finished, row), "metadata": values, **places[row.id]}
-        for row, values in zip(rows, metadata, strict=True)
-    ]
+Place = tuple[str, int, int, int, int]
+"""A shard's path, and image offset, image bytes, masks offset, masks bytes of a row in it."""
+
+
+def index_rows(
+    finished: Finished, places: Callable[[str], Iterator[Place]], types: Mapping[str, pa.DataType]
+) -> Iterator[dict[str, Any]]:
+    """The rows of the index, sorted by id.
+
+    Args:
+        finished: the build.
+        places: those of a split's rows, in the order of the ids.
+        types: of the metadata of all rows.
+    """
+    rows = sorted(finished.outcome.rows, key=lambda row: row.id)
+    by_split = {split: places(split) for split in {row.split for row in rows}}
+    for row in rows:
+        place = dict(zip(("shard", *PLACES), next(by_split[row.split]), strict=True))
+        metadata = index_store.metadata_column(row.metadata or {}, types)
+        yield {**_index_row(finished, row), "metadata": metadata, **place}
 
 
 def _index_row(finished: Finished, row: Row) -> dict[str, Any]:
@@ -139,10 +146,8 @@ def _making_step(recipe: Recipe, row: Row) -> str:
     return labels[-1] if labels else ""
 
 
-def stage_rows(outcome: Outcome) -> list[dict[str, Any]]:
+def stage_rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
     """The rows of the table of samples between stages."""
-    return [
-        {"stage": stage, **index_store.common_columns(row)}
-        for stage, table in enumerate(outcome.tables)
-        for row in sorted(table, key=lambda row: row.name)
-    ]
+    for stage, table in enumerate(outcome.tables):
+        for row in sorted(table, key=lambda row: row.name):
+            yield {"stage": stage, **index_store.common_columns(row)}

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import platform
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from augforge.cache.work import Batch, Payload
+import augforge
+from augforge.cache.work import Batch, Payload, read_batch
+from augforge.engine.sourcecache import DEFAULT_MB
 from augforge.errors import AugforgeError, DatasetError, SourceError, TaskError
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
 from augforge.planning.rows import Row, Task
 from augforge.planning.steps import Step
 from augforge.sources import Record, Refused, Source
-from augforge.store.codec import Encoding
+from augforge.store.codec import Encoding, library_versions
 
 _TRACEBACKS = "--debug prints the tracebacks; a build keeps them in log.jsonl."
+_NEW_FILE_DELAYS = (0.0, 0.2, 1.0, 3.0)
+"""Seconds to wait for a file that another machine has just written: NFS may not show it at once."""
 MAX_FAILURES = 10
 """After so many failures no more jobs are begun, and so many are shown."""
 
@@ -31,16 +38,18 @@ class WorkerContext:
         source: the adapter, to load source samples.
         classes, labels: the class table and the label names.
         seed: the recipe's.
-        folder: the work area.
+        folder: the work area, a folder or a URL.
         libraries: versions of the libraries that decide pixels.
+        cache_bytes: of source samples that a worker keeps at most.
     """
 
     source: Source
     classes: tuple[str, ...]
     labels: tuple[str, ...]
     seed: int
-    folder: Path
+    folder: Path | str
     libraries: dict[str, str]
+    cache_bytes: int = DEFAULT_MB << 20
 
     def op_context(self, bound: BoundOp) -> Context:
         """What an op may know besides its inputs."""
@@ -106,13 +115,57 @@ class Failure:
 
 @dataclass
 class BatchResult:
-    """What a batch of jobs produced, which jobs failed, which source samples could not be read, and damaged files."""
+    """What a batch of jobs produced, which jobs failed, which source samples could not be read, and damaged files.
+
+    Between processes only the name of the batch's files is sent, a few hundred bytes: the work area holds the rest, and
+    `take_batch` reads it there.
+    """
 
     batch: Batch
     job_count: int
     failures: list[Failure] = field(default_factory=list)
     unreadable: list[Refused] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "batch": Batch({}, path=self.batch.path)}
+
+    def take_batch(self) -> Batch:
+        """The batch, from the work area if another process made it; DatasetError if it is not there whole."""
+        if self.batch.made_by:
+            return self.batch
+        assert self.batch.path is not None
+        for seconds in _NEW_FILE_DELAYS:
+            time.sleep(seconds)
+            found = read_batch(self.batch.path)
+            if found is not None:
+                return found
+        raise DatasetError(
+            f"{self.batch.path}: a worker wrote this batch, and here it is missing or damaged. Workers and this "
+            "process have to see the same files: put the dataset on a shared file system, or build to a URL"
+        )
+
+
+def library_check(libraries: Mapping[str, str]) -> Callable[[], None]:
+    """What a worker of a cluster calls before its first batch; see `check_libraries`."""
+    return partial(check_libraries, {"augforge": augforge.__version__, **libraries})
+
+
+def check_libraries(expected: Mapping[str, str]) -> None:
+    """Raise AugforgeError if a worker's libraries are not those of the build, since it would make other bytes."""
+    own = _own_libraries()
+    differing = sorted(name for name in expected.keys() | own.keys() if expected.get(name) != own.get(name))
+    if differing:
+        text = ", ".join(f"{name} {own.get(name)} instead of {expected.get(name)}" for name in differing)
+        raise AugforgeError(
+            f"the worker on {platform.node()} would make other bytes: it has {text}. Install the same versions there, "
+            "or leave this worker out"
+        )
+
+
+@cache
+def _own_libraries() -> dict[str, str]:
+    return {"augforge": augforge.__version__, **library_versions()}
 
 
 class DamagedPayloads(DatasetError):

@@ -130,7 +130,13 @@ class Judge:
             if self.complete:
                 raise
             return {row.name for row in rows}
-        return {row.name for row, verdict in zip(rows, verdicts, strict=True) if verdict}
+        found = {row.name for row, verdict in zip(rows, verdicts, strict=True) if verdict}
+        if rows and self.complete and not found:
+            self.warnings.append(
+                f"step {step.index} ({step.bound.label}): none of {len(rows)} samples fulfils '{where}', so it acts on "
+                "none. Correct the condition, or take the step out"
+            )
+        return found
 
     def filter(self, step: Step, rows: Sequence[Row]) -> list[Row]:
         """Apply a filter to a table: keep, tag, move or reject each row."""
@@ -154,7 +160,13 @@ class Judge:
             for (row, _), flag in zip(seen, flags, strict=True)
             if flag is not None
         }
-        return [kept for row in rows if (kept := judged.get(row.name, row)) is not None]
+        kept = [kept for row in rows if (kept := judged.get(row.name, row)) is not None]
+        if rows and not kept:
+            self.warnings.append(
+                f"step {step.index} ({step.bound.label}) drops all {len(rows)} samples, such as {rows[0].name}. "
+                "Correct the step, or take it out"
+            )
+        return kept
 
     def _is_undecided(self, step: Step, rows: Sequence[Row]) -> bool:
         """Whether a dry run lacks what a filter's condition looks at: measurements of earlier steps, or names."""

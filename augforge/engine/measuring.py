@@ -10,7 +10,7 @@ from augforge import bitmask
 from augforge.keys import Id, digest
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Context
-from augforge.sample import Sample
+from augforge.sample import Sample, weights_or_none
 from augforge.store.codec import pixel_digest
 
 
@@ -43,7 +43,7 @@ def describe_pixels(sample: Sample, classes: int) -> dict[str, Any]:
     areas, boxes = bitmask.areas_and_boxes(sample.masks, classes)
     return {
         "known": sample.known.tobytes().hex(),
-        "label": None if sample.label is None else sample.label.tolist(),
+        "label": None if sample.label is None else weights_or_none(sample.label),
         "channels": 1 if sample.image.ndim == 2 else sample.image.shape[2],
         "dtype": str(sample.image.dtype),
         "areas": areas.tolist(),

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import PLACES, Payload, read_batches
+from augforge.engine.backends import on_cluster
 from augforge.engine.findings import Findings, brings_twins_together, gather_findings
 from augforge.engine.jobs import WorkerContext, step_errors
 from augforge.engine.named import check_named, placed, placed_columns
@@ -18,21 +21,34 @@ from augforge.engine.outcome import Outcome, Pool
 from augforge.engine.pipeline import Pipeline
 from augforge.engine.registering import with_registered_licence
 from augforge.engine.sides import settle_steps, with_sides
+from augforge.engine.sourcecache import DEFAULT_MB
 from augforge.engine.sourcetable import SourceTable, source_table
 from augforge.errors import DatasetError, SourceError
-from augforge.files import file_sha256
+from augforge.files import file_sha256, is_url
 from augforge.planning.steps import Step
 from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, Verdict
-from augforge.sources import Listing
+from augforge.sources import Listing, Source
 from augforge.store.codec import library_versions
-from augforge.store.index import read_index
 from augforge.store.manifest import Manifest, read_manifest, versions
-from augforge.store.shard import is_intact
+from augforge.store.storage import Storage, open_storage
 from augforge.store.versions import is_table_intact
 
 OWN_FILES = {"work", "shards", "index", "versions", "README.md", ".lock", "log.jsonl"}
 """What a build that was stopped before its manifest may leave in a dataset's folder."""
+
+
+def _with_absolute_paths(source: Source) -> Source:
+    """A source, or a union of some, that reads the same files from any current folder."""
+
+    def absolute(path: str) -> str:
+        return path if is_url(path) else str(Path(path).absolute())
+
+    members = getattr(source, "sources", None)
+    changes: dict[str, Any] = {"path": absolute(source.path)}
+    if isinstance(members, list):
+        changes["sources"] = [{**each, "path": absolute(each["path"])} if "path" in each else each for each in members]
+    return source.model_copy(update=changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +57,44 @@ class Opened:
 
     Attributes:
         recipe: the checked recipe.
-        folder: of the dataset.
+        storage: of the dataset.
         listing: what the source holds.
         table: its rows and warnings.
         pool: results and payloads of earlier builds.
         libraries: versions of the libraries that decide pixels.
         files: facts of source files and shards.
         findings: what is implausible about source and splits.
+        cache_bytes: of source samples that each worker keeps at most.
     """
 
     recipe: Recipe
-    folder: Path
+    storage: Storage
     listing: Listing
     table: SourceTable
     pool: Pool
     libraries: dict[str, str]
     files: FileCache
     findings: Findings = field(default_factory=Findings)
+    cache_bytes: int = DEFAULT_MB << 20
+
+    @property
+    def folder(self) -> Path:
+        """The dataset's folder; of one behind a URL, the folder that mirrors its small files."""
+        return self.storage.folder
 
     def worker_context(self) -> WorkerContext:
         """What all jobs of the build share."""
-        listing, source = self.listing, self.recipe.source
+        listing, source, work = self.listing, self.recipe.source, self.storage.work
+        if on_cluster():  # whose workers run in other folders
+            source, work = _with_absolute_paths(source), work if isinstance(work, str) else work.absolute()
         return WorkerContext(
-            source, listing.classes, listing.labels, self.recipe.seed, self.folder / "work", self.libraries
+            source,
+            listing.classes,
+            listing.labels,
+            self.recipe.seed,
+            work,
+            self.libraries,
+            self.cache_bytes,
         )
 
     def pipeline(self, steps: Sequence[Step], jobs: int, progress: Progress) -> Pipeline:
@@ -125,7 +156,7 @@ class Opened:
 
 def open_recipe(
     recipe: Recipe,
-    folder: Path,
+    place: Path | Storage,
     *,
     reuse: bool = True,
     rehash: bool = False,
@@ -136,7 +167,7 @@ def open_recipe(
 
     Args:
         recipe: the recipe.
-        folder: of its dataset.
+        place: folder or storage of its dataset.
         reuse: take over what earlier versions and interrupted builds made, and the stored facts of files.
         rehash: read every source file again instead of trusting its size and modification time.
         remember: keep facts of the source's files even if that creates the dataset's folder.
@@ -145,16 +176,18 @@ def open_recipe(
     Raises:
         SourceError, PlanError: the source is broken, or the recipe does not fit it.
     """
+    storage = place if isinstance(place, Storage) else Storage(place)
+    folder = storage.folder
     files, libraries = FileCache(folder / "work" / "files.sqlite", trust=reuse and not rehash), library_versions()
     listing = list_source(recipe, files)
     recipe, table = settle_steps(recipe, listing), source_table(listing, recipe)
     findings = gather_findings(recipe, listing, table, files)
     if enforce:
         findings.enforce(recipe)
-    pool = _pool(folder, libraries, files) if reuse else Pool()
+    pool = _pool(storage, libraries, files) if reuse else Pool()
     if remember or folder.exists():
         files.save()
-    return Opened(recipe, folder, listing, table, pool, libraries, files, findings)
+    return Opened(recipe, storage, listing, table, pool, libraries, files, findings)
 
 
 def list_source(recipe: Recipe, files: FileCache) -> Listing:
@@ -167,6 +200,11 @@ def list_source(recipe: Recipe, files: FileCache) -> Listing:
         listing = replace(listing, warnings=(*listing.warnings, warning))
     check_named(recipe, listing)
     return listing
+
+
+def dataset_storage(out: str | Path | None, name: str) -> Storage:
+    """The storage of a dataset: the folder or URL asked for, or ``datasets/<name>``; see `open_storage`."""
+    return open_storage(out if out is not None else Path("datasets") / name)
 
 
 def dataset_folder(out: str | Path | None, name: str) -> Path:
@@ -204,28 +242,32 @@ _DAMAGE = (DatasetError, OSError, ValueError, TypeError, LookupError, MemoryErro
 """What reading damaged files raises: a flipped bit may be a wrong size, key or character."""
 
 
-def _pool(folder: Path, libraries: dict[str, str], files: FileCache) -> Pool:
+def _pool(storage: Storage, libraries: dict[str, str], files: FileCache) -> Pool:
     """What earlier versions and interrupted builds left, as far as the same libraries made it."""
-    pool = Pool()
+    pool, folder = Pool(), storage.folder
     for version in versions(folder):
         # An older version that cannot be read costs time, never a build: its samples are made again.
         with suppress(*_DAMAGE):
             manifest = read_manifest(folder, version)
             if manifest.made_by == libraries and is_table_intact(folder, manifest, manifest.ledger_path):
                 pool.ledger.load(folder / manifest.ledger_path)
-                _add_shards(pool, folder, manifest, files)
-    for batch in read_batches(folder / "work", libraries):
+                _add_shards(pool, storage, manifest, files)
+    for batch in read_batches(storage.work, libraries):
         pool.add(batch, used=False)
     return pool
 
 
-def _add_shards(pool: Pool, folder: Path, manifest: Manifest, files: FileCache) -> None:
+def _add_shards(pool: Pool, storage: Storage, manifest: Manifest, files: FileCache) -> None:
     """Payloads of a version's shards, but for those that were damaged since; none if the index was."""
-    index_path = folder / manifest.index_path
+    index_path = storage.folder / manifest.index_path
     if file_sha256(index_path) != manifest.index_sha256:  # reading it might even crash Polars
         return
-    sound = {s.path for s in manifest.shards if is_intact(folder / s.path, s.bytes, s.sha256, files)}
-    columns = ["id", "shard", *PLACES]
-    for sample_id, shard, *place in read_index(index_path).select(columns).iter_rows():
-        if shard in sound:
-            pool.payloads[sample_id, manifest.encoding] = Payload(str(folder / shard), *place)
+    sound = {s.path for s in manifest.shards if storage.has(s.path, s.bytes, s.sha256, files)}
+    paths = {shard: storage.locate(shard) for shard in sound}
+    with pq.ParquetFile(index_path) as index:
+        for batch in index.iter_batches(1024, columns=["id", "shard", *PLACES], use_threads=False):
+            rows = zip(*(batch[name].to_pylist() for name in ("id", "shard", *PLACES)), strict=True)
+            found = [
+                ((id, manifest.encoding), Payload(paths[shard], *place)) for id, shard, *place in rows if shard in paths
+            ]
+            pool.payloads.update(found, earlier=True)

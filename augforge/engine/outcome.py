@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augforge.cache.ledger import Ledger
-from augforge.cache.work import Batch, Payload, remove_batch
+from augforge.cache.payloads import Payloads
+from augforge.cache.work import Batch, remove_batch
 from augforge.keys import digest
 from augforge.lineage import Lineage
 from augforge.ops.core import Flag
@@ -28,20 +29,20 @@ class Pool:
     Attributes:
         ledger: results by key.
         payloads: encoded samples by (sample id, encoding).
-        batches: of the work area, those of earlier builds too.
+        batches: of the work area, those of earlier builds too; their entries and payloads are in the tables above.
         new_batches: those of this build.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
-    payloads: dict[tuple[str, str], Payload] = field(default_factory=dict)
+    payloads: Payloads = field(default_factory=Payloads)
     batches: list[Batch] = field(default_factory=list)
     new_batches: list[Batch] = field(default_factory=list)
 
     def add(self, batch: Batch, used: bool = True) -> None:
         """Take in a batch; entries of an earlier build's batch count as unused until they are asked for."""
         self.ledger.put(batch.entries, used)
-        self.payloads |= batch.payloads
-        kept = replace(batch, entries=[])  # the ledger holds the entries now
+        self.payloads.update(batch.payloads, earlier=not used)
+        kept = replace(batch, entries=[], payloads={})
         self.batches.append(kept)
         if used:
             self.new_batches.append(kept)
@@ -51,9 +52,9 @@ class Pool:
 
         If it is a batch of the work area, it is deleted. If it is a shard, it stays for `augforge verify` to name.
         """
-        self.payloads = {key: payload for key, payload in self.payloads.items() if payload.file != file}
+        self.payloads.forget(file)
         for batch in self.batches:
-            if batch.path is not None and str(batch.path.with_suffix(".bin")) == file:
+            if batch.payload_file == file:
                 remove_batch(batch)
 
     def remove_new_batches(self) -> None:
@@ -140,7 +141,7 @@ def output_row(made: dict[str, Any], anchor: Row, inherited: Row) -> Row:
         id=made["id"],
         width=made["width"],
         height=made["height"],
-        lineage=Lineage.from_json(made["lineage"]),
+        lineage=Lineage.packed(made["lineage"]),
         step=made["lineage"]["steps"][-1]["step"],
     )
 

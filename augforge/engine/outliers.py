@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from augforge.engine import execute
-from augforge.engine.opening import Opened, check_folder, dataset_folder, open_recipe
+from augforge.engine.backends import choose_backend
+from augforge.engine.opening import Opened, check_folder, dataset_storage, open_recipe
 from augforge.engine.outcome import Finding
 from augforge.engine.pipeline import Pipeline
 from augforge.errors import AugforgeError, PlanError
@@ -78,7 +78,9 @@ def find_outliers(
     recipe: str | Path,
     out: str | Path | None = None,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    backend: str | None = None,
+    address: str | None = None,
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Outliers:
@@ -86,24 +88,26 @@ def find_outliers(
 
     Args:
         recipe: the YAML file.
-        out: folder of its dataset, whose work area keeps the measurements; default ``datasets/<name>``.
-        jobs: worker processes.
+        out: folder or URL of its dataset, whose work area keeps the measurements; default ``datasets/<name>``.
+        jobs, backend, address: worker processes and where they run, as for `augforge.engine.builder.build`.
         overrides: ``key.path=value`` strings that change the recipe.
         progress: is told how far the work is.
 
     Raises:
         PlanError: the recipe has no filter.
     """
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_recipe(recipe, overrides, review_to_come=True)
     filters = [step for step in loaded.steps if step.bound.op.role == "filter"]
     if not filters:
         raise PlanError(f"{recipe} has no filter. Add one, such as {{op: metal}}; augforge ops lists them")
-    folder = dataset_folder(out, loaded.name)
-    check_folder(folder, loaded.name)
-    with writer_lock(folder, "outliers"):
-        opened = open_recipe(loaded, folder)
+    storage = dataset_storage(out, loaded.name)
+    storage.pull()
+    check_folder(storage.folder, loaded.name)
+    chosen = choose_backend(jobs, backend, address)
+    with writer_lock(storage.folder, "outliers"), chosen.started() as workers:
+        opened = open_recipe(loaded, storage)
         steps = opened.recipe.steps[: filters[-1].index]
-        pipeline = opened.pipeline(steps, execute.worker_count(jobs), progress or Silent())
+        pipeline = opened.pipeline(steps, workers, progress or Silent())
         outcome = opened.make_samples(pipeline, encode=False)
     unreadable = {row.name for row in outcome.refused}
     names = tuple(row.name for row in opened.table.rows if row.name not in unreadable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from augforge.engine import execute
-from augforge.engine.jobs import MAX_FAILURES, BatchResult, Job, WorkerContext, raise_problems
+from augforge.engine.jobs import MAX_FAILURES, BatchResult, Job, WorkerContext, library_check, raise_problems
 from augforge.engine.outcome import Pool
 from augforge.progress import Progress
 
@@ -46,8 +46,9 @@ def perform_jobs(
     failures, unreadable, damaged = [], [], []
     performed, size = 0, _batch_size(jobs, processes)
     batches = [(context, jobs[start : start + size]) for start in range(0, len(jobs), size)]
-    for result in execute.map_unordered(perform, batches, processes):
-        pool.add(result.batch)
+    check = library_check(context.libraries)
+    for result in execute.map_unordered(perform, batches, processes, _name_batch, check):
+        pool.add(result.take_batch())
         progress.advance(result.job_count)
         performed += result.job_count
         failures += result.failures
@@ -62,3 +63,9 @@ def _batch_size(jobs: Sequence[Job], processes: int) -> int:
     """Jobs per batch: about BATCH_PIXELS of input, but 8 batches per worker or more, to keep all of them busy."""
     pixels = max(1, sum(given.row.width * given.row.height for job in jobs for given in job.inputs) // len(jobs))
     return max(1, min(BATCH_PIXELS // pixels, -(-len(jobs) // (8 * processes))))
+
+
+def _name_batch(batch: tuple[WorkerContext, Sequence[Job]]) -> str:
+    """What a message calls a batch: its first sample, and how many more there are."""
+    _, jobs = batch
+    return jobs[0].sample_name if len(jobs) == 1 else f"{jobs[0].sample_name} and {len(jobs) - 1} more"

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import augforge
+from augforge.cache.parquet import write_rows
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
+from augforge.engine.backends import on_cluster
 from augforge.engine.findings import finding_entries
-from augforge.engine.finished import Finished, index_rows, shard_columns, stage_rows
+from augforge.engine.finished import Finished, Place, index_rows, shard_columns, stage_rows
+from augforge.engine.jobs import library_check
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, temporary_path, writing
 from augforge.keys import digest
@@ -23,7 +28,7 @@ from augforge.progress import Progress
 from augforge.recipe.recipe import Recipe, verdicts_json
 from augforge.sources.licences import Licence
 from augforge.store import index as index_store
-from augforge.store.card import write_card
+from augforge.store.cutting import cut_shards
 from augforge.store.manifest import (
     FORMAT_VERSION,
     FileEntry,
@@ -38,46 +43,110 @@ from augforge.store.manifest import (
     table_path,
     tags_digest,
     version_of,
-    write_manifest,
 )
-from augforge.store.shard import Shard, ShardPlan, ShardRow, is_intact, plan_shards, write_shard
+from augforge.store.shard import Shard, ShardPlan, ShardRow, plan_shard, write_shard
 from augforge.store.sides import SidesEntry
+from augforge.store.storage import Storage, open_storage
 from augforge.store.tables import count_reasons
 
 
-@dataclass(frozen=True, slots=True)
 class VersionShards:
-    """The shards of a version in order, each with its plan, and how many of them were written anew."""
+    """The shards of a version, by split and in the order of their rows' ids, and how many of them were written anew."""
 
-    shards: tuple[tuple[ShardPlan, Shard], ...]
-    new: int
+    def __init__(self) -> None:
+        self.entries: list[ShardEntry] = []
+        self.new = 0
+        self._offsets: list[NDArray[np.int64]] = []
+
+    def add(self, shard: Shard) -> None:
+        """Note the next shard. Its offsets are kept as an array, which takes a tenth of their tuples."""
+        self.entries.append(
+            ShardEntry(path=shard.path, split=shard.split, rows=shard.rows, bytes=shard.bytes, sha256=shard.sha256)
+        )
+        self._offsets.append(np.array(shard.offsets, np.int64))
+
+    def places(self, split: str) -> Iterator[Place]:
+        """Path of the shard and offsets of the payload of each sample of a split, in the order of the ids."""
+        for entry, offsets in zip(self.entries, self._offsets, strict=True):
+            for image_at, image_bytes, masks_at, masks_bytes in offsets.tolist() if entry.split == split else ():
+                yield entry.path, image_at, image_bytes, masks_at, masks_bytes
+
+
+_WAVE_ROWS = 1 << 15
+"""Rows of shards that are planned at a time, and written by all workers: so many are in memory with all they hold."""
 
 
 def write_shards(finished: Finished, jobs: int, progress: Progress) -> VersionShards:
     """Write the shards that do not exist yet; the others are taken as they are if their digest is right."""
-    plans = list(plan_shards((_shard_row(finished, row) for row in finished.outcome.rows), str(finished.encoding)))
-    done: dict[str, Shard] = {}
-    for plan in plans:
-        known = finished.pool.ledger.get("shard", plan.key)
-        if known is None:
-            continue
-        path = finished.folder / known["path"]
-        if is_intact(path, known["bytes"], known["sha256"], finished.opened.files):
-            done[plan.key] = Shard.from_json(known)
-    missing = [(plan, finished.folder) for plan in plans if plan.key not in done]
+    written, storage = VersionShards(), finished.opened.storage
+    place = finished.folder.absolute() if on_cluster() and not storage.is_far else storage.place
+    for wave in _waves(cut_shards(finished.outcome.rows)):
+        done: dict[str, Shard] = {}
+        order: list[str] = []
+        missing: list[tuple[ShardPlan, Path | str]] = []
+        for split, rows in wave:
+            plan = plan_shard(split, [_shard_row(finished, row) for row in rows], str(finished.encoding))
+            order.append(plan.key)
+            known = _find_shard(finished, plan.key)
+            if known is None:
+                missing.append((plan, place))
+            else:
+                done[plan.key] = known
+        done |= _write_missing(finished, missing, jobs, progress)
+        for key in order:
+            written.add(done[key])
+        written.new += len(missing)
+    return written
+
+
+def _waves(cuts: Iterator[tuple[str, list[Row]]]) -> Iterator[list[tuple[str, list[Row]]]]:
+    """Shards by waves of about `_WAVE_ROWS` rows."""
+    wave: list[tuple[str, list[Row]]] = []
+    for cut in cuts:
+        wave.append(cut)
+        if sum(len(rows) for _, rows in wave) >= _WAVE_ROWS:
+            yield wave
+            wave = []
+    if wave:
+        yield wave
+
+
+def _find_shard(finished: Finished, key: str) -> Shard | None:
+    """The shard of a plan, if it is there and has its digest."""
+    known = finished.pool.ledger.get("shard", key)
+    if known is None:
+        return None
+    sound = finished.opened.storage.has(known["path"], known["bytes"], known["sha256"], finished.opened.files)
+    return Shard.from_json(known) if sound else None
+
+
+def _write_missing(
+    finished: Finished, missing: Sequence[tuple[ShardPlan, Path | str]], jobs: int, progress: Progress
+) -> dict[str, Shard]:
+    """Write shards, and enter them into the ledger; each by the key of its plan."""
     if missing:
         progress.start("shards", len(missing))
-    for key, shard in execute.map_unordered(_write_shard, missing, jobs):
+    done: dict[str, Shard] = {}
+    check = library_check(finished.opened.libraries)
+    for key, shard in execute.map_unordered(_write_shard, missing, jobs, _name_shard, check):
         done[key] = shard
         finished.pool.ledger.put([("shard", key, shard.to_json())])
-        finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)
+        if (finished.folder / shard.path).exists():
+            finished.opened.files.remember(finished.folder / shard.path, "sha256", shard.sha256)
         progress.advance(1)
-    return VersionShards(tuple((plan, done[plan.key]) for plan in plans), len(missing))
+    return done
 
 
-def _write_shard(arguments: tuple[ShardPlan, Path]) -> tuple[str, Shard]:
-    plan, folder = arguments
-    return plan.key, write_shard(plan, folder)
+def _write_shard(arguments: tuple[ShardPlan, Path | str]) -> tuple[str, Shard]:
+    plan, place = arguments
+    storage = open_storage(place)
+    shard = write_shard(plan, storage.folder)
+    storage.deliver(shard.path)
+    return plan.key, shard
+
+
+def _name_shard(arguments: tuple[ShardPlan, Path | str]) -> str:
+    return f"the shard with {arguments[0].rows[0].columns['name']}"
 
 
 def _shard_row(finished: Finished, row: Row) -> ShardRow:
@@ -85,16 +154,9 @@ def _shard_row(finished: Finished, row: Row) -> ShardRow:
     return ShardRow(shard_columns(finished, row), finished.pool.payloads[row.id, str(finished.encoding)], digest)
 
 
-def shard_entries(written: VersionShards) -> list[ShardEntry]:
-    """The shards as the manifest describes them."""
-    return [
-        ShardEntry(path=s.path, split=s.split, rows=s.rows, bytes=s.bytes, sha256=s.sha256) for _, s in written.shards
-    ]
-
-
 def write_version(finished: Finished, written: VersionShards) -> Manifest:
     """Write everything of the new version except the manifest, and return the manifest."""
-    entries = shard_entries(written)
+    entries = written.entries
     classes, labels = finished.listing.classes, finished.listing.labels
     rejected = finished.rejected()
     tags = tags_digest((row.name, row.tags) for row in finished.outcome.rows)
@@ -139,15 +201,16 @@ def _write_tables(
     finished: Finished, version: str, written: VersionShards, rejected: Sequence[Mapping[str, Any]]
 ) -> list[FileEntry]:
     """Write index, rejected samples, stages and ledger of a version."""
-    rows, classes = index_rows(finished, written.shards), finished.listing.classes
+    types = index_store.metadata_types(row.metadata or {} for row in finished.outcome.rows)
+    schema = index_store.index_schema(finished.listing.classes, types)
     writers: dict[str, Callable[[Path], None]] = {
-        "index": lambda path: index_store.write_index(path, rows, classes),
+        "index": lambda path: write_rows(path, index_rows(finished, written.places, types), schema),
         "rejected": lambda path: index_store.write_rejected(path, rejected),
         "stages": lambda path: index_store.write_stages(path, stage_rows(finished.outcome)),
         "ledger": finished.pool.ledger.save,
     }
     before = _manifests_of(finished.folder, version)
-    return [_write_table(finished.folder, version, table, write, before) for table, write in writers.items()]
+    return [_write_table(finished.opened.storage, version, table, write, before) for table, write in writers.items()]
 
 
 def _manifests_of(folder: Path, version: str) -> list[Manifest]:
@@ -160,7 +223,7 @@ def _manifests_of(folder: Path, version: str) -> list[Manifest]:
 
 
 def _write_table(
-    folder: Path, version: str, table: str, write: Callable[[Path], None], before: Sequence[Manifest]
+    storage: Storage, version: str, table: str, write: Callable[[Path], None], before: Sequence[Manifest]
 ) -> FileEntry:
     """Write a table of a version, and say what the manifest has to say of it.
 
@@ -168,7 +231,7 @@ def _write_table(
     later. Then the new table gets a name of its own, and the old one stays for whoever reads it, until `augforge gc`.
     Only a table that is not what a manifest says of it is replaced.
     """
-    path = table_path(version, table)
+    folder, path = storage.folder, table_path(version, table)
     new = temporary_path(folder / path)
     with writing(new):
         try:
@@ -181,6 +244,7 @@ def _write_table(
             new.replace(folder / path)
         finally:
             new.unlink(missing_ok=True)
+    storage.deliver(path)
     return FileEntry(path=path, bytes=(folder / path).stat().st_size, sha256=sha256)
 
 
@@ -224,12 +288,12 @@ def commit(finished: Finished, manifest: Manifest) -> bool:
     """
     path = finished.folder / "manifest.yaml"
     unchanged = path.exists() and read_manifest(finished.folder).version == manifest.version
-    write_manifest(finished.folder, manifest)
-    write_card(finished.folder, manifest)
+    finished.opened.storage.commit(manifest)
     finished.opened.files.save()
     # A batch of intermediate samples stays: no shard holds them, and the next build may need their pixels.
-    stored = {(row.id, str(finished.encoding)) for row in finished.outcome.rows}
+    stored, encoding = {row.id for row in finished.outcome.rows}, str(finished.encoding)
     for batch in finished.pool.batches:
-        if set(batch.payloads) <= stored:
+        payloads = finished.pool.payloads.of_file(batch.payload_file or "")
+        if all(id in stored and found == encoding for id, found in payloads):
             remove_batch(batch)
     return unchanged

@@ -17,7 +17,7 @@ from augforge.engine.finished import shard_columns as planned_columns
 from augforge.engine.opening import Opened, open_recipe
 from augforge.engine.outcome import Outcome
 from augforge.engine.pipeline import Pipeline
-from augforge.engine.publish import shard_entries, write_shards, write_version
+from augforge.engine.publish import write_shards, write_version
 from augforge.engine.recorded import find_source, recorded_recipe
 from augforge.engine.versioning import version_with
 from augforge.errors import AugforgeError, DatasetError
@@ -115,7 +115,7 @@ class Remaker:
         )
 
     def _indexed_columns(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return shard_columns(row, self._manifest.encoding.partition("-")[0])
+        return shard_columns(row, self._manifest.encoding)
 
     def _whole_columns(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The same with 57 for 57.0."""
@@ -174,7 +174,7 @@ class Remaker:
         try:
             finished = self._finish()
             written = write_shards(finished, self._jobs, self._progress)
-            if version_with(finished, shard_entries(written)) != self._manifest.version:
+            if version_with(finished, written.entries) != self._manifest.version:
                 self.reasons.append(
                     "the tables cannot be made again: recipe, source and libraries give another version now. What "
                     "changed: augforge explain RECIPE"

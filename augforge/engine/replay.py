@@ -27,6 +27,7 @@ from augforge.progress import Progress, Silent
 from augforge.recipe.recipe import Recipe
 from augforge.store.codec import decode_image, library_versions, pixel_digest
 from augforge.store.dataset import Dataset
+from augforge.store.storage import Storage
 from augforge.store.versions import is_table_intact
 
 
@@ -102,7 +103,7 @@ def _open(dataset: Dataset, recipe: Recipe, folder: Path) -> Opened:
             if is_table_intact(dataset.folder, dataset.manifest, dataset.manifest.ledger_path):
                 pool.ledger.load(dataset.folder / dataset.manifest.ledger_path)
     recipe = settle_steps(recipe, listing)
-    return Opened(recipe, folder, listing, source_table(listing, recipe), pool, libraries, files)
+    return Opened(recipe, Storage(folder), listing, source_table(listing, recipe), pool, libraries, files)
 
 
 def _compare(dataset: Dataset, position: int, opened: Opened, pipeline: Pipeline, found: Replay) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from augforge.engine.outcome import Finding
 from augforge.engine.outliers import Outliers
+from augforge.engine.verdicts import review_line
 from augforge.errors import AugforgeError
 from augforge.files import write_text
 from augforge.recipe.recipe import Verdict
@@ -32,8 +32,8 @@ def write_review(found: Outliers, path: Path) -> int:
     if path.exists():
         raise AugforgeError(f"{path} exists, and somebody may have worked on it. Choose another name")
     verdicts = {**_dropped(found), **found.opened.recipe.review}
-    lines = [f"  {_line(name, verdict)}" for name, verdict in sorted(verdicts.items())]
-    remarks = [f"  # {_line(name, verdict)}" for name, verdict in _remarks(found) if name not in verdicts]
+    lines = [f"  {review_line(name, verdict)}" for name, verdict in sorted(verdicts.items())]
+    remarks = [f"  # {review_line(name, verdict)}" for name, verdict in _remarks(found) if name not in verdicts]
     head = _HEAD.format(name=path.name, empty="" if lines else " {}")
     write_text(path, head + "".join(f"{line}\n" for line in [*lines, *remarks]))
     return len(verdicts)
@@ -64,9 +64,3 @@ def _verdict(finding: Finding) -> Verdict:
     flag = finding.flag
     score = "" if flag.score is None else f"score {flag.score:.4g}"
     return Verdict(verdict="drop", why=", ".join(filter(None, (f"{finding.step}: {flag.reason}", score, flag.detail))))
-
-
-def _line(name: str, verdict: Verdict) -> str:
-    """``"ID007/image1": {verdict: drop, why: "metal: ring"}``; texts as JSON, which YAML reads too, in one line."""
-    texts = [json.dumps(text, ensure_ascii=False) for text in (name, verdict.why)]
-    return f"{texts[0]}: {{verdict: {verdict.verdict}, why: {texts[1]}}}"

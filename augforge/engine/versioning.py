@@ -10,9 +10,10 @@ from augforge.cache.work import Payload
 from augforge.engine.finished import Finished, shard_columns
 from augforge.planning.rows import Row
 from augforge.store import index as index_store
+from augforge.store.cutting import cut_shards
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.manifest import ShardEntry, rejected_digest, tags_digest, version_of
-from augforge.store.shard import ShardRow, plan_shards
+from augforge.store.shard import ShardRow, plan_shard
 
 _NOWHERE = Payload("", 0, 0, 0, 0)
 DEPENDS = "depends on pixels"
@@ -36,7 +37,8 @@ class NextVersion:
 
 def current_dataset(finished: Finished) -> Dataset | None:
     """The current version of the dataset that is planned; None if there is none. DatasetError if it is damaged."""
-    return open_dataset(finished.folder) if (finished.folder / "manifest.yaml").exists() else None
+    there = (finished.folder / "manifest.yaml").exists()
+    return open_dataset(finished.opened.storage.place) if there else None
 
 
 def foresee_version(finished: Finished, before: Dataset | None) -> NextVersion:
@@ -76,7 +78,8 @@ def _known_shards(finished: Finished) -> list[ShardEntry] | None:
     if not all(finished.pool.has_facts(row.id, finished.encoding) for row in rows):
         return None
     found = []
-    for plan in plan_shards((_shard_row(finished, row) for row in rows), str(finished.encoding)):
+    for split, part in cut_shards(rows):
+        plan = plan_shard(split, [_shard_row(finished, row) for row in part], str(finished.encoding))
         shard = ledger.get("shard", plan.key)
         if shard is None:
             return None

@@ -6,6 +6,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from augforge.cache.work import BatchWriter, DamagedPayload, payload_digest
 from augforge.engine.jobs import BatchResult, Failure, Job, JobInput, UnreadableSamples, WorkerContext
 from augforge.engine.measuring import StepError, describe_pixels, failing_in, features_key, measure_features
 from augforge.engine.outcome import PICTURE
+from augforge.engine.sourcecache import SourceCache
 from augforge.errors import AugforgeError, SourceError, StorageError
 from augforge.keys import Id, digest
 from augforge.lineage import Lineage, extend_lineage
@@ -25,9 +27,13 @@ from augforge.planning.steps import Step
 from augforge.sample import Drop, Sample
 from augforge.sources import Record
 from augforge.store.codec import Encoding, decode_image
+from augforge.store.stripping import keep_bytes
 
 Rejection = dict[str, Any]
 """A sample that a step dropped, as a row of the rejected table."""
+
+_CACHE = SourceCache()
+"""Of this process, over batches and builds: a sample's id stands for its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ def _describe_failure(job: Job, error: BaseException) -> Failure:
 
 
 def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
-    items = [load_input(context, given) for given in job.inputs]
+    items = [load_input(context, given, shared=len(job.inputs) > 1) for given in job.inputs]
     _hash_pictures(job, items, writer)
     if job.task is None:
         _store(context, job, items[0], writer)
@@ -76,7 +82,7 @@ def _perform_job(context: WorkerContext, job: Job, writer: BatchWriter) -> None:
     counts: Counter[str] = Counter()
     for made in run_task(context, job.task, items, counts):
         if isinstance(made, TracedSample):
-            outputs.append(_ledger_entry(made))
+            outputs.append(ledger_entry(made))
             _store(context, job, made, writer)
         else:
             rejected.append(made)
@@ -97,19 +103,20 @@ def _hash_pictures(job: Job, items: Sequence[TracedSample], writer: BatchWriter)
             writer.record(PICTURE, item.id, picture_hash(item.sample.image))
 
 
-def load_input(context: WorkerContext, given: JobInput) -> TracedSample:
-    """A job's input, decoded."""
+def load_input(context: WorkerContext, given: JobInput, *, shared: bool = False) -> TracedSample:
+    """A job's input, decoded; ``shared`` if other jobs are likely to read it too."""
     row = given.row
     if given.record is not None:
         try:
-            sample = _load_source_sample(context, given.record, row.name)
+            load = partial(_load_source_sample, context, given.record, row.name)
+            sample = _CACHE.get(row.id, load, context.cache_bytes, keep=shared)
         finally:  # a changed file may also be why it cannot be read, and is the better message
             _check_unchanged(given.stamps)
         planned: dict[str, Any] = {"group": row.group, "split": row.split, "metadata": row.metadata or {}}
         return TracedSample(replace(sample, **planned), row.id, row.lineage)
     assert given.payload is not None and given.facts is not None
     image, masks = given.payload.read_checked(given.facts["payload"], row.name)
-    planes = bitmask.decode(masks, row.height, row.width, len(context.classes))
+    planes = bitmask.decode(masks, row.height, row.width, len(context.classes), verified=True)
     label = given.facts["label"]
     sample = Sample(
         name=row.name,
@@ -225,7 +232,7 @@ def _trace_output(
     return TracedSample(replace(made, name=new, placements=(), mark="", notes={}), output_id(call, new), lineage)
 
 
-def _ledger_entry(item: TracedSample) -> dict[str, Any]:
+def ledger_entry(item: TracedSample) -> dict[str, Any]:
     """A task's output as the ledger keeps it."""
     sample = item.sample
     return {
@@ -248,7 +255,7 @@ def _store(context: WorkerContext, job: Job, item: TracedSample, writer: BatchWr
     if job.encoding is not None and (job.encode_input or not passed_on):
         # Facts, digest and encoding all read planes one by one: they are made planar once for all of them.
         sample = replace(item.sample, masks=np.moveaxis(bitmask.planar(item.sample.masks), 0, -1))
-        image, masks = _encode(job.encoding, sample)
+        image, masks = _encode(job.encoding, sample, _own_bytes(context, job, item))
         writer.add(item.id, str(job.encoding), image, masks)
         # Facts describe what a reader decodes. Features are measured before any loss, whatever the encoding.
         stored = sample if job.encoding.lossless else replace(sample, image=decode_image(image))
@@ -260,6 +267,15 @@ def _store(context: WorkerContext, job: Job, item: TracedSample, writer: BatchWr
             writer.record("features", features_key(step.bound, item.id), features)
 
 
-def _encode(encoding: Encoding, sample: Sample) -> tuple[bytes, bytes]:
+def _own_bytes(context: WorkerContext, job: Job, item: TracedSample) -> bytes | None:
+    """The bytes of the source's file, if the encoding keeps them and they are the image that came out; else None."""
+    given = job.inputs[0]
+    if job.encoding != Encoding.keep() or given.record is None or item.id != given.row.id:
+        return None
+    path = context.source.image_path(given.record)
+    return None if path is None else keep_bytes(path.read_bytes(), item.sample.image)
+
+
+def _encode(encoding: Encoding, sample: Sample, own: bytes | None) -> tuple[bytes, bytes]:
     with failing_in("encode"):
-        return encoding.encode(sample.image), bitmask.encode(sample.masks)
+        return own or encoding.encode(sample.image), bitmask.encode(sample.masks)

@@ -6,6 +6,8 @@ mirror image is a left-right mirror image that was turned by 180 degrees.
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -62,7 +64,7 @@ class Sides:
         stated: pairs that a person declared.
         found: pairs that were found by their names alone.
         neutral: names that a person declared to be no sides, whatever they look like.
-        alone: names that look like a side and have no counterpart.
+        alone: names of a side that have no counterpart: they look like one, or a class map left their counterpart out.
     """
 
     stated: _Pairs = ()
@@ -72,14 +74,14 @@ class Sides:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Sides:
-        """The sides as a manifest or a run holds them; ``alone`` is found again by `complete`."""
+        """The sides as a manifest or a run holds them."""
         stated, found = (tuple((left, right) for left, right in data[key]) for key in ("stated", "found"))
-        return cls(stated, found, tuple(data["neutral"]))
+        return cls(stated, found, tuple(data["neutral"]), tuple(data.get("alone", ())))
 
     def to_json(self) -> dict[str, Any]:
         """`from_json` undone."""
         pairs = {key: [list(pair) for pair in getattr(self, key)] for key in ("stated", "found")}
-        return {**pairs, "neutral": list(self.neutral)}
+        return {**pairs, "neutral": list(self.neutral), **({"alone": list(self.alone)} if self.alone else {})}
 
     @property
     def pairs(self) -> _Pairs:
@@ -92,8 +94,9 @@ class Sides:
         looks = [find_sides(tuple(name for name in table if name not in said)) for table in tables]
         pairs = tuple(dict.fromkeys(pair for each in looks for pair in each.pairs))
         found = _apart(pairs)  # a class and a label of one name may have counterparts that differ
-        alone = dict.fromkeys([*(n for each in looks for n in each.alone), *_names(p for p in pairs if p not in found)])
-        return replace(self, found=(*self.found, *found), alone=tuple(alone))
+        alone = [*(n for each in looks for n in each.alone), *_names(p for p in pairs if p not in found)]
+        known = [name for name in self.alone if name not in _names(found) and any(name in table for table in tables)]
+        return replace(self, found=(*self.found, *found), alone=tuple(dict.fromkeys([*known, *alone])))
 
     def override(self, swap: Swap | None, names: Sequence[str]) -> Sides:
         """The same after a person's word on ``names``, which overrules what was known of the names that it is about."""
@@ -107,7 +110,8 @@ class Sides:
     def _without(self, names: Iterable[str]) -> Sides:
         gone = {*names}
         stated, found = (tuple(p for p in pairs if not gone & {*p}) for pairs in (self.stated, self.found))
-        return Sides(stated, found, tuple(name for name in self.neutral if name not in gone))
+        neutral, alone = (tuple(name for name in each if name not in gone) for each in (self.neutral, self.alone))
+        return Sides(stated, found, neutral, alone)
 
     def among(self, names: Sequence[str]) -> Sides:
         """The pairs of which both are among the names."""
@@ -115,19 +119,32 @@ class Sides:
         return replace(self, stated=stated, found=found)
 
     def rename(self, rename: Callable[[str], str | None]) -> Sides:
-        """The sides of names that became others, or none; what no longer says which two belong together is left out."""
+        """The sides of names that became others, or none.
+
+        What no longer says which two belong together is left out; a side whose counterpart became none is alone.
+        """
         stated, found = (_apart(_renamed_pairs(pairs, rename)) for pairs in (self.stated, self.found))
         found = tuple(pair for pair in found if not {*pair} & {*_names(stated)})
         neutral = dict.fromkeys(new for name in self.neutral if (new := rename(name)) is not None)
-        return Sides(stated, found, tuple(name for name in neutral if name not in _names((*stated, *found))))
+        paired = _names((*stated, *found))
+        lost = [rename(name) for pair in self.pairs for name, other in (pair, pair[::-1]) if rename(other) is None]
+        alone = dict.fromkeys(new for new in (*lost, *map(rename, self.alone)) if new is not None)
+        return Sides(
+            stated,
+            found,
+            tuple(name for name in neutral if name not in paired),
+            tuple(name for name in alone if name not in (*paired, *neutral)),
+        )
 
     def unite(self, other: Sides) -> Sides:
         """The sides of both. Raises PlanError if they pair one name with two others."""
         pairs = dict.fromkeys((*self.pairs, *other.pairs))
         _check_apart(pairs, "sides")
         stated = tuple(pair for pair in pairs if pair in self.stated or pair in other.stated)
-        neutral = [name for name in (*self.neutral, *other.neutral) if name not in _names(pairs)]
-        return Sides(stated, tuple(pair for pair in pairs if pair not in stated), tuple(dict.fromkeys(neutral)))
+        neutral = dict.fromkeys(name for name in (*self.neutral, *other.neutral) if name not in _names(pairs))
+        known = {*_names(pairs), *neutral}
+        alone = dict.fromkeys(name for name in (*self.alone, *other.alone) if name not in known)
+        return Sides(stated, tuple(pair for pair in pairs if pair not in stated), tuple(neutral), tuple(alone))
 
 
 def check_pairs(swap: Swap | None, key: str) -> None:
@@ -171,17 +188,22 @@ def exchange_of(swap: Swap | None, sides: Sides, classes: Sequence[str], labels:
 
 
 def _refusal(sides: Sides) -> str:
-    example = pairs_as_yaml(sides.pairs or (("left-lung", "right-lung"),))
+    example, lone = pairs_as_yaml(sides.pairs or (("left-lung", "right-lung"),)), quoted(sides.alone[0])
     return (
         f"a mirror puts {some(sides.alone, SHOWN)} on the other side, and the data has no counterpart of that name. "
-        f"Name the counterpart in the source, `sides: [[{sides.alone[0]}, OTHER]]`; or the pairs that are exchanged "
-        f"here, `swap: {example}`; or say that nothing is to be exchanged: swap: none"
+        f"Name the counterpart in the source, `sides: [[{lone}, OTHER]]`; or the pairs that are exchanged here, `swap: "
+        f"{example}`; or say that nothing is to be exchanged: swap: none"
     )
+
+
+def quoted(name: str) -> str:
+    """A name as YAML has it in a list: in quotes if it would be read as something else, such as ``lung, left``."""
+    return name if re.fullmatch(r"[^\W\d_][\w .()/+-]*", name) and not name.endswith(" ") else json.dumps(name)
 
 
 def pairs_as_yaml(pairs: Sequence[Pair]) -> str:
     """Pairs as a recipe has them, the first ones of many."""
-    shown = [f"[{left}, {right}]" for left, right in pairs[:SHOWN]]
+    shown = [f"[{quoted(left)}, {quoted(right)}]" for left, right in pairs[:SHOWN]]
     return f"[{', '.join([*shown, '...'] if len(pairs) > SHOWN else shown)}]"
 
 

@@ -78,6 +78,10 @@ class RotateNormalise(OpParams):
         """The classes at both ends of the axis."""
         return (self.axis.start, self.axis.end) if isinstance(self.axis, Axis) else ()
 
+    def revision(self) -> int:
+        """1 where masks shrink: they do so by area."""
+        return int(self.fit == "scale")
+
 
 @op(
     "rotate_normalise",
@@ -109,7 +113,7 @@ def rotate_normalise(
         onto = _upright_size(size, params)
         matrix = rotation_matrix(size, lean, params.fit, onto)
         notes = {"angle_deg": lean, "matrix": [list(row) for row in matrix], "axis": found}
-        yield warp(sample, matrix, onto, params.fill, notes)
+        yield warp(sample, matrix, onto, params.fill, notes, by_area=params.revision() > 0)
 
 
 @rotate_normalise.gives_sizes

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from pydantic import Field, model_validator
 
-from augforge import bitmask
 from augforge.lineage import compose
 from augforge.ops.core import Context, Examples, OpParams, Size, op
+from augforge.ops.covering import cover_planes, move_planes
 from augforge.ops.geometry import Fill, check_ascending, check_fill
 from augforge.ops.mirror import MirrorParams, exchanges_sides
 from augforge.sample import Matrix, Placement, Sample
@@ -28,18 +28,29 @@ MIRROR_DESCRIPTION = "chance that the picture is first mirrored left and right"
 FIT_DESCRIPTION = (
     "crop: keep the size and lose corners; scale: shrink until all is in view; expand: a canvas large enough for all"
 )
+_BY_AREA_BELOW = 0.8
+"""Factor from which on the nearest pixel moves masks, as measured in ADR 26."""
 
 
-def warp(sample: Sample, matrix: Matrix, size: Size, fill: int, notes: dict[str, Any] | None = None) -> Sample:
+def warp(
+    sample: Sample,
+    matrix: Matrix,
+    size: Size,
+    fill: int,
+    notes: dict[str, Any] | None = None,
+    *,
+    by_area: bool = False,
+) -> Sample:
     """Move a sample by a matrix, input pixel to output pixel, onto a canvas of that size.
 
-    The image is interpolated bilinearly, masks take the nearest pixel. Where no pixel of the input lands, the image is
-    `fill` in all its channels and the masks are empty.
+    The image is interpolated bilinearly. Masks take the nearest pixel; with ``by_area``, a pixel has each class that
+    covers half of it or more. Where no pixel of the input lands, the image is `fill` in all its channels and the masks
+    are empty.
     """
     check_fill(fill, sample.image)
     flat = np.array(matrix, np.float64)
     image = cv2.warpAffine(sample.image, flat, size, flags=cv2.INTER_LINEAR, borderValue=(fill,) * 4)
-    masks = bitmask.per_plane(lambda part: cv2.warpAffine(part, flat, size, flags=cv2.INTER_NEAREST), sample.masks)
+    masks = (cover_planes if by_area else move_planes)(sample.masks, flat, size)
     return sample.derive(image, masks, placements=(Placement(matrix, _clip_box(sample, matrix, size)),), notes=notes)
 
 
@@ -126,7 +137,8 @@ class Rotate(OpParams):
     """Turn by a drawn angle about the centre.
 
     Degrees are positive counter-clockwise on the screen, as in OpenCV, Pillow and torchvision. The image is
-    interpolated bilinearly, masks take the nearest pixel, both by the same matrix.
+    interpolated bilinearly, masks take the nearest pixel, both by the same matrix. Where masks may shrink (`fit:
+    scale`), or be shifted by half a pixel (`angles` of quarter turns), a pixel has each class that covers half of it.
     """
 
     angle_range: tuple[Angle, Angle] = Field(
@@ -142,6 +154,12 @@ class Rotate(OpParams):
     def _check_range(self) -> Rotate:
         check_ascending(self.angle_range, "angle_range")
         return self
+
+    def revision(self) -> int:
+        """1 where masks are moved by area: where they shrink, or may lie half a pixel off the grid."""
+        fixed = self.angles or (self.angle_range if self.angle_range[0] == self.angle_range[1] else ())
+        halves = (90, 0) if self.fit == "expand" else (90,)
+        return int(self.fit == "scale" or any(angle % 180 in halves for angle in fixed))
 
 
 @op(
@@ -159,7 +177,8 @@ def rotate(inputs: Sequence[Sample], drawn: dict[str, float], params: Rotate, ct
     sample, degrees = inputs[0], drawn["angle_deg"]
     size = (sample.width, sample.height)
     onto = _rotated_size(size, params)
-    yield warp(sample, rotation_matrix(size, degrees, params.fit, onto), onto, params.fill)
+    matrix = rotation_matrix(size, degrees, params.fit, onto)
+    yield warp(sample, matrix, onto, params.fill, by_area=params.revision() > 0)
 
 
 @rotate.gives_sizes
@@ -186,8 +205,9 @@ class Affine(MirrorParams):
     """Scale, shear, turn and shift by drawn amounts about the centre, in this order; the size stays.
 
     This is torchvision's RandomAffine with a shear along x. Shrinking is bilinear and not smoothed first: to shrink to
-    less than about half the size, use `resize`. With `mirror`, some pictures are mirrored first, and their sides are
-    exchanged as `hflip` does.
+    less than about half the size, use `resize`. Masks take the nearest pixel; if the ranges allow to shrink to less
+    than 0.8, or hold a single factor without a turn, a pixel has each class that covers half of it or more. With
+    `mirror`, some pictures are mirrored first, and their sides are exchanged as `hflip` does.
     """
 
     scale_range: tuple[float, float] = Field((0.9, 1.1), description="range of the factor, the same for both axes")
@@ -211,6 +231,14 @@ class Affine(MirrorParams):
             raise ValueError("expected a shear_range within -60 to 60 degrees and a translate_range within -1 to 1")
         return self
 
+    def revision(self) -> int:
+        """1 where masks are moved by area: where they shrink, or all pixels lie alike between those of the input."""
+        (low, high), turns = self.scale_range, self.angle_range
+        on_grid = low == high != 1 and turns[0] == turns[1] and turns[0] % 90 == 0
+        lean = math.tan(math.radians(max(map(abs, self.shear_range))))
+        narrowest = low * (math.hypot(1, lean / 2) - lean / 2)  # a shear makes one direction shorter
+        return int(on_grid or narrowest < _BY_AREA_BELOW)
+
 
 @exchanges_sides(lambda params: params.mirror > 0)
 @op(
@@ -232,7 +260,8 @@ def affine(inputs: Sequence[Sample], drawn: dict[str, Any], params: Affine, ctx:
     sheared = map_centre(shear, size, size)  # y grows downward: what is above moves to the right
     (a, b, c), (d, e, f) = compose(map_centre(rotation_terms(drawn["angle_deg"]), size, size), sheared)
     x, y = drawn["translate"]
-    yield warp(sample, ((a, b, c + x * size[0]), (d, e, f + y * size[1])), size, params.fill)
+    matrix = ((a, b, c + x * size[0]), (d, e, f + y * size[1]))
+    yield warp(sample, matrix, size, params.fill, by_area=params.revision() > 0)
 
 
 @affine.draws

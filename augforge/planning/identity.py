@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from augforge.keys import Id, digest, unit_hash
+from augforge.keys import Id, canonical_json, digest, digest_of_texts, unit_hash
 from augforge.ops.bound import BoundOp
 from augforge.ops.core import Size
 from augforge.planning.steps import Step
@@ -39,6 +39,20 @@ def op_identity(bound: BoundOp) -> list[Any]:
     fitted = bound.fitted if bound.op.weigh is None or bound.params.applies_fitted() else None
     revision = bound.params.revision()
     return [str(bound.op), bound.label, bound.declared(), fitted, *([revision] if revision else [])]
+
+
+_MOST_TEXTS = 1000
+_texts: dict[int, tuple[BoundOp, str]] = {}  # with the op itself, since the number of an object is used again
+
+
+def op_identity_text(bound: BoundOp) -> str:
+    """Canonical JSON of `op_identity`: the same for all calls of a step, so it is written out once."""
+    known = _texts.get(id(bound))
+    if known is None or known[0] is not bound:
+        if len(_texts) >= _MOST_TEXTS:
+            _texts.clear()
+        known = _texts[id(bound)] = (bound, canonical_json(op_identity(bound)))
+    return known[1]
 
 
 def seed_if_random(step: Step, seed: int) -> int | None:
@@ -77,9 +91,8 @@ def call_id(
 ) -> Id:
     """Id of one call of a step's op; an output's id is `output_id` of it and the output's name."""
     drawn_from = [seed, [name for name, _ in inputs]] if step.bound.op.draw is not None else None
-    return digest(
-        "made", op_identity(step.bound), drawn_from, [i for _, i in inputs], copy, metadata_read([step], metadata)
-    )
+    own = (drawn_from, [i for _, i in inputs], copy, metadata_read([step], metadata))
+    return digest_of_texts('"made"', op_identity_text(step.bound), *map(canonical_json, own))
 
 
 def output_id(call: Id, name: str) -> Id:
@@ -133,7 +146,9 @@ def expect_samples(
     if not chain:
         return Expected((ExpectedSample(name, id, size, step_label, True),))
     step, rest = chain[0], chain[1:]
-    passed = expect_samples(name, id, size, rest, seed, metadata, step_label, certain)
+
+    def passed() -> Expected:
+        return expect_samples(name, id, size, rest, seed, metadata, step_label, certain)
 
     def made(copies: Iterable[int]) -> Expected:
         calls = (expect_of_call(step, [(name, id)], [size], copy, rest, seed, metadata, certain) for copy in copies)
@@ -141,9 +156,9 @@ def expect_samples(
 
     if not certain and 0 < step.p < 1:
         every = made(range(step.copies))
-        return (Expected.joined([passed, every]) if step.keep_input else _larger(every, passed)).inexact()
+        return (Expected.joined([passed(), every]) if step.keep_input else _larger(every, passed())).inexact()
     copies = drawn_copies(step, seed, name)
-    return Expected.joined([*([passed] if input_passes(step, copies) else []), made(copies)])
+    return Expected.joined([*([passed()] if input_passes(step, copies) else []), made(copies)])
 
 
 def _larger(one: Expected, other: Expected) -> Expected:

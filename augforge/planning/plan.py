@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from augforge.errors import PlanError
-from augforge.keys import digest
+from augforge.keys import canonical_json, digest_of_texts
 from augforge.planning.identity import (
     Expected,
     drawn_copies,
@@ -20,7 +20,7 @@ from augforge.planning.identity import (
     expect_samples,
     input_passes,
     metadata_read,
-    op_identity,
+    op_identity_text,
     seed_if_random,
 )
 from augforge.planning.partners import Partners
@@ -92,21 +92,29 @@ def plan_stage(
 
 
 def _acting(chain: Sequence[Step], row: Row, acts: Callable[[Step, Row], bool]) -> tuple[Step, ...]:
-    return tuple(step for step in chain if acts(step, row))
+    found = tuple(step for step in chain if acts(step, row))
+    return tuple(chain) if len(found) == len(chain) else found  # the same tuple for all tasks of most tables
 
 
 def _changes(row: Row, chain: Sequence[Step], seed: int) -> bool:
+    if not (row.foreseen or any(drawn_copies(step, seed, row.name) for step in chain)):
+        return False  # as most rows of a split that no step acts on; counting what is made takes ten times as long
     expected = expect_samples(row.name, row.id, row.size, chain, seed, row.metadata, certain=not row.foreseen)
     return [sample.id for sample in expected.samples] != [row.id]
 
 
 def _task(inputs: tuple[Row, ...], head: Step | None, copy: int, chain: tuple[Step, ...], seed: int) -> Task:
     steps = [head, *chain] if head else list(chain)
-    identities = [
-        [op_identity(step.bound), step.p, step.copies, step.keep_input, seed_if_random(step, seed)] for step in steps
-    ]
+    identities = ",".join(_step_text(step, seed) for step in steps)
     inputs_key = [[row.name, row.id, metadata_read(steps, row.metadata)] for row in inputs]
-    return Task(digest("task", identities, inputs_key, copy), inputs, head, copy, chain)
+    id = digest_of_texts('"task"', f"[{identities}]", canonical_json(inputs_key), canonical_json(copy))
+    return Task(id, inputs, head, copy, chain)
+
+
+def _step_text(step: Step, seed: int) -> str:
+    """Canonical JSON of what decides a step's results."""
+    often = (step.p, step.copies, step.keep_input, seed_if_random(step, seed))
+    return f"[{op_identity_text(step.bound)},{','.join(map(canonical_json, often))}]"
 
 
 def expect_of_task(task: Task, seed: int) -> Expected:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from unicodedata import normalize
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from augforge.errors import PlanError, RecipeError
+from augforge.errors import PlanError, RecipeError, shorten
 from augforge.keys import digest
 from augforge.planning.splits import Split
 from augforge.planning.steps import Step, Strict, choose, read_steps
@@ -20,7 +20,7 @@ from augforge.sources import SOURCES, Source
 from augforge.sources.options import MetadataColumns
 from augforge.sources.plausibility.kinds import OLD_KINDS
 from augforge.store.codec import Encoding
-from augforge.yamlfile import KeyPath, YamlFile, override, parse_yaml, read_yaml
+from augforge.yamlfile import MAX_BYTES, KeyPath, YamlFile, override, parse_yaml, read_yaml
 
 MAX_STEPS = 100
 """Planning goes through the steps recursively; what people write has about ten."""
@@ -31,7 +31,11 @@ class Output(Strict):
 
     size: int | tuple[int, int] | None = Field(None, description="a last resize: one number, or [width, height]")
     fit: Literal["letterbox", "stretch"] = Field("letterbox", description="how `size` is reached")
-    image: Literal["png", "jpeg"] = Field("png", description="png is lossless; jpeg is smaller")
+    image: Literal["png", "jpeg", "keep"] = Field(
+        "png",
+        description="png is lossless; jpeg is smaller; keep leaves source images that no step changed in their own "
+        "files, without metadata, and makes a PNG of every other one",
+    )
     quality: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description="of jpeg, default 95")
 
     @model_validator(mode="after")
@@ -43,7 +47,7 @@ class Output(Strict):
     @property
     def encoding(self) -> Encoding:
         """How samples are encoded."""
-        return Encoding.jpeg(self.quality or 95) if self.image == "jpeg" else Encoding.png()
+        return Encoding.jpeg(self.quality or 95) if self.image == "jpeg" else Encoding(self.image)
 
 
 class Verdict(Strict):
@@ -71,6 +75,21 @@ class ReviewFile(Strict):
 
     samples: dict[str, Verdict] = Field(description="the verdicts, by the names of source samples")
 
+    @field_validator("samples", mode="before")
+    @classmethod
+    def _take_none_for_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+def _require_keys(step: Any) -> Any:
+    if isinstance(step, str):
+        raise ValueError(f"expected keys and values, such as {{op: {step}}}, got {shorten(step)}")
+    return step
+
+
+StepData = Annotated[dict[str, Any], BeforeValidator(_require_keys)]
+"""A step as it stands in the file."""
+
 
 class RecipeKeys(Strict):
     """The keys of a recipe."""
@@ -85,7 +104,7 @@ class RecipeKeys(Strict):
         MetadataColumns(), description="columns of metadata that go into the dataset; left out, all of them"
     )
     review: str | None = Field(None, description="a file of a person's verdicts, relative to the recipe")
-    steps: list[dict[str, Any]] = Field(
+    steps: list[StepData] = Field(
         default_factory=list, description="what is done to the samples, one op after the other; at most 100"
     )
     output: Output = Field(Output(), description="the size of the samples, and how they are stored")
@@ -155,24 +174,30 @@ class Recipe:
         return PlanError(str(self.file.fail(at, message)))
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, review_to_come: bool = False) -> Recipe:
     """Read and check a recipe.
 
     Args:
         path: the YAML file.
         overrides: ``key.path=value`` strings; a ``source.path`` among them is relative to the current folder.
+        review_to_come: the review file that the recipe names may still be made; until then there are no verdicts.
 
     Raises:
         RecipeError: with file, line, expectation and the nearest known name.
     """
     path = Path(path).expanduser()
-    file = read_yaml(path, RecipeError)
+    if path.is_dir() or path.suffix.lower() in (".json", ".xml", ".csv"):
+        raise RecipeError(
+            f"{path} is {'a folder' if path.is_dir() else 'data'}; expected a recipe, a YAML file. If it is your data, "
+            f"write a recipe for it: augforge init {path}"
+        )
+    file = read_yaml(path, RecipeError, form=_FORM)
     source = _without_path(file.data.get("source"))
     declared = deepcopy({**file.data, "source": source})  # --set changes the data in place
     changed = dict(override(file, text) for text in overrides)
     body = file.check(RecipeKeys, file.data)
     review_file = None if body.review is None else path.parent / Path(body.review).expanduser()
-    review_text, review = (None, {}) if review_file is None else _read_review(review_file)
+    review_text, review = _read_review(review_file, file, review_to_come)
     verdicts = verdicts_json(review)
     return Recipe(
         name=body.name,
@@ -195,10 +220,31 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     )
 
 
-def _read_review(path: Path) -> tuple[str, Mapping[str, Verdict]]:
-    """A review file, ``samples: {ID007/image1: {verdict: drop, why: nail art}}``: its text, and the verdicts."""
-    file = read_yaml(path, RecipeError)
+_FORM = "{name: mine, source: {format: coco, path: data}}"
+_REVIEW_FORM = "samples: {NAME: {verdict: keep, why: a scar}}"
+
+
+def _read_review(path: Path | None, recipe: YamlFile, to_come: bool) -> tuple[str | None, Mapping[str, Verdict]]:
+    """A review file, ``samples: {ID007/image1: {verdict: drop, why: nail art}}``: its text, and the verdicts.
+
+    A file that is empty, or holds comments alone, says nothing yet, as if there were none.
+    """
+    if path is None or (to_come and not path.exists()):
+        return None, {}
+    if not path.exists():
+        raise recipe.fail(
+            ("review",),
+            f"there is no file {path}; expected verdicts, such as '{_REVIEW_FORM}'. Make a first one: "
+            f"augforge outliers {recipe.name} --write-review {path}",
+        )
+    if path.is_file() and path.stat().st_size <= MAX_BYTES and _is_blank(path.read_bytes()):
+        return None, {}
+    file = read_yaml(path, RecipeError, form=_REVIEW_FORM)
     return file.text, _composed(file.check(ReviewFile, file.data).samples)
+
+
+def _is_blank(text: bytes) -> bool:
+    return all(not line.strip() or line.lstrip().startswith(b"#") for line in text.splitlines())
 
 
 def parse_review(text: str, name: str) -> Mapping[str, Verdict]:

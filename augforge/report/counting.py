@@ -18,15 +18,15 @@ _SHOWN = 6
 
 
 def label_counts(index: pl.DataFrame, labels: Sequence[str], splits: Iterable[str]) -> list[dict[str, Any]]:
-    """One dict per label: in how many samples it is given, in all and per split, and how many samples have labels."""
+    """One dict per label: in how many samples it is given, in all and per split, and in how many it is known."""
     known = index.select("split", "label").drop_nulls("label")
     given = {split: known.filter(pl.col("split") == split)["label"].to_list() for split in splits}
     return [
         {
             "name": name,
-            "samples": sum(vector[i] > 0 for vectors in given.values() for vector in vectors),
-            "per_split": {split: sum(vector[i] > 0 for vector in vectors) for split, vectors in given.items()},
-            "known": known.height,
+            "samples": sum((vector[i] or 0) > 0 for vectors in given.values() for vector in vectors),
+            "per_split": {split: sum((vector[i] or 0) > 0 for vector in vectors) for split, vectors in given.items()},
+            "known": sum(vector[i] is not None for vectors in given.values() for vector in vectors),
         }
         for i, name in enumerate(labels)
     ]
@@ -58,11 +58,11 @@ def render_labels(labels: Sequence[Mapping[str, Any]], console: Console) -> None
     if not labels:
         return
     splits = [*labels[0]["per_split"]]
-    shown = table("label", "samples", *splits, right=1 + len(splits), title=plural(len(labels), "label"))
+    shown = table("label", "labelled", "samples", *splits, right=2 + len(splits), title=plural(len(labels), "label"))
     for entry in labels:
         style = "" if entry["samples"] else "yellow"
         counts = [f"{entry['per_split'][split]:,}" for split in splits]
-        shown.add_row(Text(entry["name"]), f"{entry['samples']:,}", *counts, style=style)
+        shown.add_row(Text(entry["name"]), f"{entry['known']:,}", f"{entry['samples']:,}", *counts, style=style)
     console.print(shown, "", sep="\n")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import types
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -12,10 +10,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from augforge.yamlfile import flow
+
 _NAMES = {type(None): "null", str: "text", float: "number", Any: "anything"}
 _SEQUENCES = (tuple, list, set, frozenset)
-_PLAIN = re.compile(r"(?!(true|false|null|yes|no|on|off)$)[^\W\d][\w ./~-]*|\.\./[\w/.-]*", re.IGNORECASE)
-"""Text that YAML reads as text even without quotes."""
 _USUAL_INT, _USUAL_FLOAT = 512, 0.5
 
 
@@ -173,16 +171,3 @@ def _plain_value(annotation: Any, limits: dict[str, Any]) -> Any:
     if (low is None or low < usual) and (high is None or usual < high):
         return usual
     return annotation(high if low is None else low if high is None else (low + high) / 2)
-
-
-def flow(value: Any) -> str:
-    """A JSON-like value as YAML in one line (flow style)."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{flow(key)}: {flow(item)}' for key, item in value.items())}}}"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(flow, value))}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
-    return "null" if value is None else str(value)

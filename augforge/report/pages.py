@@ -16,10 +16,11 @@ from augforge.errors import AugforgeError, nearest
 from augforge.export.formats import FORMATS
 from augforge.ops import OPS, Op
 from augforge.planning.steps import SPLITS, StepKeys
-from augforge.report.fields import describe_fields, example_values, flow, valid_example
+from augforge.report.fields import describe_fields, example_values, valid_example
 from augforge.report.tables import block, pairs, plural, table
 from augforge.sources import SOURCES, Source
 from augforge.sources.class_lists import CLASS_LISTS
+from augforge.yamlfile import flow
 
 _ROLES = {
     "prepare": "prepares samples",

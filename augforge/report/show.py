@@ -256,7 +256,7 @@ def _shares(sizes: Sequence[int], limit: int) -> list[int]:
 def _caption(row: Mapping[str, Any], labels: Sequence[str] = ()) -> list[list[Span]]:
     facts: list[Span] = [split_span(row["split"]), (row["step"] or "source", MUTED)]
     if (given := row.get("label")) is not None:
-        facts.append((some([name for name, weight in zip(labels, given, strict=False) if weight > 0], 2), MUTED))
+        facts.append((some([name for name, weight in zip(labels, given, strict=False) if weight], 2), MUTED))
     elif all(pixels is None for pixels in row["area"].values()):
         facts.append(("unlabelled", MUTED))
     return [[(row["name"], INK)], [*facts, *((tag, _TAG) for tag in row["tags"] or ())]]

@@ -14,7 +14,7 @@ from augforge.report.implausible import render_findings
 from augforge.report.tables import human_bytes, pairs, plural, rejected_table, split_counts, split_order, table
 
 if TYPE_CHECKING:
-    from augforge.engine.builder import Summary
+    from augforge.engine.summary import Summary
 
 
 def render_summary(summary: Summary, console: Console) -> None:

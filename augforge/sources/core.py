@@ -16,6 +16,7 @@ from augforge.errors import SourceError, nearest
 from augforge.ops.sides import Swap, check_pairs
 from augforge.sample import Sample
 from augforge.sources.class_lists import CLASS_LISTS
+from augforge.sources.detecting.glance import IMAGES
 from augforge.sources.licences import Licence
 from augforge.sources.listing import Listing, Record, Records, Refused
 from augforge.sources.looks import as_it_looks, find_alike
@@ -197,7 +198,7 @@ class Source(BaseModel, ABC):
         if name is not None and name not in classes:
             raise SourceError(
                 f"{where}: label '{label}' is not in classes.{nearest(name, classes)} "
-                f"Map it: 'class_map: {{{label}: CLASS}}', or null to leave it out."
+                f"Map it: 'class_map: {{{label}: CLASS}}', or null to leave it out; '\"*\": null' drops all others."
             )
         return name
 
@@ -232,13 +233,13 @@ class Source(BaseModel, ABC):
         A source that knows them loses only its own samples when one of them is touched during a build. Those here name
         each of them in `Record.data` by its place, which the contract of sources checks.
         """
-        return None if origin_of(type(self).__module__) else {self.root / text for text in _texts(record.data)}
+        root = self.root
+        return None if origin_of(type(self).__module__) else {root / text for text in _texts(record.data)}
 
     def image_path(self, record: Record) -> Path | None:
         """The file that holds a record's picture and nothing else; None if there is none, as in a volume."""
         place = record.data.get("image")
-        path = self.root / place if isinstance(place, str) else None
-        return path if path is not None and path.suffix.lower() in _PICTURES else None
+        return self.root / place if isinstance(place, str) and Path(place).suffix.lower() in IMAGES else None
 
     def kept_columns(self, record: Record) -> MetadataColumns:
         """Which columns of a record's metadata go into the dataset, as an entry of a union may say."""
@@ -274,7 +275,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 _LONGEST_PATH = 4096
-_PICTURES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"))
 
 SOURCES: Catalogue[type[Source]] = Catalogue("source format", "augforge.sources.formats", "augforge.sources")
 """Every source by its format's name."""

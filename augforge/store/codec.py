@@ -16,19 +16,25 @@ import zstandard
 from augforge import bitmask
 from augforge.bitmask import Planes
 from augforge.sample import Image
+from augforge.store.png import decode_png, encode_png
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How images are stored. Its text, ``png`` or ``jpeg-95``, is part of a payload's identity."""
+    """How images are stored. Its text, ``png``, ``keep`` or ``jpeg-95``, is part of a payload's identity."""
 
-    format: Literal["png", "jpeg"] = "png"
+    format: Literal["png", "jpeg", "keep"] = "png"
     quality: int = 0
 
     @classmethod
     def png(cls) -> Encoding:
-        """PNG with OpenCV's default compression."""
+        """PNG, as `augforge.store.png` writes it."""
         return cls()
+
+    @classmethod
+    def keep(cls) -> Encoding:
+        """The bytes of a source's own file where they are the image, else PNG."""
+        return cls("keep")
 
     @classmethod
     def jpeg(cls, quality: int) -> Encoding:
@@ -38,7 +44,7 @@ class Encoding:
     @property
     def lossless(self) -> bool:
         """Whether decoding gives the same pixels back."""
-        return self.format == "png"
+        return self.format != "jpeg"
 
     def __str__(self) -> str:
         return self.format if self.lossless else f"{self.format}-{self.quality}"
@@ -48,10 +54,12 @@ class Encoding:
 
         ValueError for JPEG of 16 bits or with alpha, which it cannot hold, or if OpenCV fails.
         """
-        if not self.lossless and (image.dtype != np.uint8 or image.shape[2:] == (4,)):
+        if self.lossless:
+            return encode_png(image)
+        if image.dtype != np.uint8 or image.shape[2:] == (4,):
             raise ValueError(f"jpeg cannot hold {image.dtype} {image.shape}; set `output.image: png`")
-        flags = [] if self.lossless else [cv2.IMWRITE_JPEG_QUALITY, self.quality]
-        done, data = cv2.imencode(f".{self.format}", _swap_red_and_blue(image), flags)
+        flags = [cv2.IMWRITE_JPEG_QUALITY, self.quality]
+        done, data = cv2.imencode(".jpeg", _swap_red_and_blue(image), flags)
         if not done:
             raise ValueError(f"{self.format} could not encode {image.dtype} {image.shape}")
         return data.tobytes()
@@ -73,6 +81,9 @@ def decode_image(data: bytes | memoryview, size: tuple[int, int] | None = None) 
     """
     if size is not None:
         check_image_size(data, *size)
+    plain = decode_png(data)
+    if plain is not None:
+        return plain
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # no bytes at all, or a size beyond OpenCV's limit
@@ -141,6 +152,7 @@ def library_versions() -> dict[str, str]:
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,
+        "zlib-ng": version("zlib-ng"),
         "zstandard": zstandard.__version__,
         "cpu": _cpu(),
     }

@@ -12,12 +12,14 @@ from augforge.cache.work import SCRATCH, sweep
 from augforge.files import is_temporary, read_limited, remove_temporary_files
 from augforge.store.manifest import MAX_BYTES, Manifest, versions
 
+LAST_BUILD = "work/last-build.note"
+"""What the last build was made of, so that the same build is known at a glance."""
 _VERSION = "[0-9a-f]{16}"
 OWN_NAMES = {
     "versions": rf"{_VERSION}\.yaml",
     "index": rf"{_VERSION}(\.[0-9a-f]{{8}})?(\.[a-z]+)?\.parquet",
     "shards": r"[^/]+-[0-9a-f]{16}\.parquet",
-    "work": r"[0-9a-f]{16}\.(bin|json)|[a-z-]+\.sqlite(-[a-z]+)?",
+    "work": r"[0-9a-f]{16}\.(bin|json)|[a-z-]+\.sqlite(-[a-z]+)?|last-build\.note",
 }
 """The names of the files that augforge makes in each folder of a dataset; what else lies there is somebody's own."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from augforge import bitmask
 from augforge.errors import DatasetError, OldNames, nearest
 from augforge.files import is_url
-from augforge.sample import Sample
+from augforge.sample import Sample, notebook
 from augforge.store.codec import decode_image
 from augforge.store.forking import refuse_polars_after_fork
 from augforge.store.manifest import Manifest, read_manifest
@@ -27,6 +27,7 @@ from augforge.store.sampletable import Positions, SampleTable
 from augforge.store.versionfiles import Encoded, VersionFiles
 
 if TYPE_CHECKING:
+    import PIL.Image
     import polars as pl
 
     from augforge.lineage import SampleLineage
@@ -142,25 +143,44 @@ class Dataset(OldNames):
     def __repr__(self) -> str:
         return f"<Dataset {self.name} {self.version}: {len(self)} samples, {len(self.classes)} classes>"
 
+    def _repr_html_(self) -> str:
+        return str(notebook().dataset_html(self))
+
+    def show(self, limit: int = 24, split: str | None = None) -> PIL.Image.Image:
+        """A contact sheet of up to `limit` samples, all of them or those of a split, as a picture for notebooks."""
+        picture: PIL.Image.Image = notebook().show_dataset(self, limit, split)
+        return picture
+
     def __len__(self) -> int:
         return len(self._table)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, i: int) -> Sample:
-        """Sample i. Its masks are (H, W, P) as a view of planar memory; `bitmask.contiguous` copies them into order.
+    @overload
+    def __getitem__(self, i: slice) -> Dataset: ...
+
+    @overload
+    def __getitem__(self, i: int) -> Sample: ...
+
+    def __getitem__(self, i: int | slice) -> Sample | Dataset:
+        """Sample i, or the dataset of a slice's samples; only samples are read.
+
+        Masks are (H, W, P) as a view of planar memory; `bitmask.contiguous` copies them into order.
 
         Raises:
             IndexError: i outside -len..len-1.
             DatasetError: the shard is missing or damaged, or the sample cannot be decoded.
         """
+        if isinstance(i, slice):
+            return self.take(range(*i.indices(len(self))))
         i, table = self._from_start(i), self._table
         image, masks = self._files.payload(table, i)
         height, width = table.sizes[i].tolist()
         try:
             picture = decode_image(image, (height, width))
-            planes = bitmask.decode(masks, height, width, len(self.manifest.classes))
+            verified = self._files.verifies(table)
+            planes = bitmask.decode(masks, height, width, len(self.manifest.classes), verified)
         except ValueError as error:
             raise DatasetError(
                 f"sample '{table.names[i]}' in {self.folder / table.shard[i]} cannot be decoded: {error}. "

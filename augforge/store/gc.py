@@ -77,8 +77,9 @@ def collect(place: str | Path, keep: int | None = None, *, now: bool = False, dr
     """
     if is_url(place):
         raise DatasetError(
-            f"{place} is a URL, and gc takes folders alone. Run it on the folder that was uploaded, and mirror that to "
-            f"the URL. Copies of what was read from the URL are in {Remote(str(place)).folder}, and may be deleted"
+            f"{place} is a URL, and gc takes folders alone. Copy what is to stay to another place (augforge copy "
+            f"{place} PLACE --version VERSION), and delete this one with the store's own tools. Copies of what was "
+            f"read from the URL are in {Remote(str(place)).folder}, and may be deleted"
         )
     folder = Path(place).expanduser()
     read_manifest(folder)  # refuses a folder that is no dataset, before a lock file is made in it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 from augforge.errors import DatasetError, nearest
 from augforge.files import is_url, write_text, writer_lock
 from augforge.store.card import write_card
-from augforge.store.log import append_entry, read_log
+from augforge.store.log import read_log
 from augforge.store.manifest import Manifest, read_manifest, versions
-from augforge.store.tags import check_tag, read_tags, write_tags
+from augforge.store.remote import Remote
+from augforge.store.storage import Storage, open_storage
+from augforge.store.tags import TAGS, check_tag, read_tags, write_tags
 
 
 @dataclass
@@ -79,10 +82,11 @@ def history(place: str | Path) -> History:
     A version that several builds gave stands at its last build. Versions without an entry in the log come last.
 
     Raises:
-        DatasetError: a URL, or no dataset.
+        DatasetError: no dataset, or a URL that cannot be read.
     """
-    folder = require_folder(place, "log")
-    current, log, tags = read_manifest(folder), read_log(folder), read_tags(folder)
+    folder = _readable_folder(place)
+    with _naming(place, folder):
+        current, log, tags = read_manifest(folder), read_log(folder), read_tags(folder)
     parents = _parents(log.entries)
     found: dict[str, HistoryEntry] = {}
     for number, line in enumerate(log.entries):
@@ -96,7 +100,7 @@ def history(place: str | Path) -> History:
         if entry.kind == "version" and entry.version:
             _describe_version(folder, entry, current, tags)
             entry.parent = parents.get(entry.version)
-    return History(str(folder), current.name, current.version, entries[::-1], list(log.damaged))
+    return History(str(place), current.name, current.version, entries[::-1], list(log.damaged))
 
 
 def _key(line: Mapping[str, Any], number: int) -> str:
@@ -155,24 +159,25 @@ def require_folder(place: str | Path, command: str) -> Path:
     """The folder of a dataset; DatasetError for a URL, with the remedy."""
     if is_url(place):
         raise DatasetError(
-            f"{place} is a URL, and {command} takes folders alone. Run it on the folder that was uploaded, and mirror "
-            "that to the URL"
+            f"{place} is a URL, and {command} takes folders alone. Copy it to a folder and back: augforge copy {place} "
+            f"FOLDER; augforge {command} FOLDER; augforge copy FOLDER {place} --check"
         )
     return Path(place).expanduser()
 
 
 def list_tags(place: str | Path) -> dict[str, str]:
-    """The version of each tag of a dataset, sorted by tag. DatasetError for a URL, or if there is no dataset."""
-    folder = require_folder(place, "tag")
-    read_manifest(folder)
-    return read_tags(folder)
+    """The version of each tag of a dataset, sorted by tag. DatasetError if there is no dataset."""
+    folder = _readable_folder(place)
+    with _naming(place, folder):
+        read_manifest(folder)
+        return read_tags(folder)
 
 
 def tag_version(place: str | Path, name: str, version: str | None = None) -> str:
     """Give a version a name, or give the name to another version.
 
     Args:
-        place: folder of the dataset.
+        place: folder or URL of the dataset.
         name: the tag.
         version: a tag, a version, or the beginning of one; None for the current version.
 
@@ -180,72 +185,106 @@ def tag_version(place: str | Path, name: str, version: str | None = None) -> str
         The tagged version.
 
     Raises:
-        DatasetError: a URL, no dataset, no such version, a name that could be a version, or a build is running.
+        DatasetError: no dataset, no such version, a name that could be a version, or a build is running.
     """
-    folder = require_folder(place, "tag")
     check_tag(name)
-    read_manifest(folder, version)  # refuses a folder that is no dataset, before a lock file is made in it
-    with writer_lock(folder, "tag"):
-        found = read_manifest(folder, version).version
-        _replace_tags(folder, {**read_tags(folder), name: found})
+    storage = open_storage(place)
+    folder = storage.folder
+    with storage.named():
+        storage.pull()
+        read_manifest(folder, version)  # refuses a folder that is no dataset, before a lock file is made in it
+        with writer_lock(folder, "tag"):
+            found = read_manifest(folder, version).version
+            _replace_tags(storage, {**read_tags(folder), name: found})
     return found
 
 
 def delete_tag(place: str | Path, name: str) -> str:
     """Take a name away; the version it named. DatasetError if there is no such tag."""
-    folder = require_folder(place, "tag")
-    read_manifest(folder)
-    with writer_lock(folder, "tag"):
-        tags = read_tags(folder)
-        if name not in tags:
-            raise DatasetError(f"{folder} has no tag '{name}'.{nearest(name, tags)}")
-        version = tags.pop(name)
-        _replace_tags(folder, tags)
+    storage = open_storage(place)
+    folder = storage.folder
+    with storage.named():
+        storage.pull()
+        read_manifest(folder)
+        with writer_lock(folder, "tag"):
+            tags = read_tags(folder)
+            if name not in tags:
+                raise DatasetError(f"{folder} has no tag '{name}'.{nearest(name, tags)}")
+            version = tags.pop(name)
+            _replace_tags(storage, tags)
     return version
 
 
-def _replace_tags(folder: Path, tags: dict[str, str]) -> None:
+def _replace_tags(storage: Storage, tags: dict[str, str]) -> None:
     """Write the tags, and note them in the log, by which `augforge verify` sees that the file was lost."""
-    write_tags(folder, tags)
-    append_entry(folder, {"version": None, "tags": tags})
+    write_tags(storage.folder, tags)
+    storage.deliver(TAGS)
+    storage.append_log({"version": None, "tags": tags})
+
+
+def _readable_folder(place: str | Path) -> Path:
+    """The folder of a dataset; of one behind a URL, that of fresh copies of its manifests, tags and log."""
+    if not is_url(place):
+        return Path(place).expanduser()
+    remote = Remote(str(place))
+    remote.fetch_texts()
+    return remote.folder
+
+
+@contextmanager
+def _naming(place: str | Path, folder: Path) -> Iterator[None]:
+    """Let errors name a dataset's URL where they name the folder of its copies."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(str(error).replace(str(folder), str(place).rstrip("/"))) from None
 
 
 def checkout(place: str | Path, version: str) -> Manifest:
     """Make a version the current one. Nothing is copied or removed, and readers see the old or the new manifest.
 
     Args:
-        place: folder of the dataset.
+        place: folder or URL of the dataset.
         version: a tag, a version, or the beginning of one.
 
     Raises:
-        DatasetError: a URL, no dataset, no such version, files of it are missing, or a build is running.
+        DatasetError: no dataset, no such version, files of it are missing, or a build is running.
     """
-    folder = require_folder(place, "checkout")
-    read_manifest(folder, version)
-    with writer_lock(folder, "checkout"):
-        manifest = read_manifest(folder, version)
-        missing = next(_missing_files(folder, manifest), None)
-        if missing is not None:
-            raise DatasetError(
-                f"version {manifest.version} cannot be made current: {missing}. Build it again from its recipe, which "
-                f"versions/{manifest.version}.yaml holds, or choose another: augforge log {folder}"
-            )
-        before = read_manifest(folder).version
-        text = (folder / "versions" / f"{manifest.version}.yaml").read_text(encoding="utf-8")
-        write_text(folder / "manifest.yaml", text)
-        write_card(folder, manifest)
-        if before != manifest.version:
-            # `version` stays null: whoever looks for the build of a version must not find this line.
-            append_entry(folder, {"version": None, "checkout": manifest.version})
+    storage = open_storage(place)
+    folder = storage.folder
+    with storage.named():
+        storage.pull()
+        read_manifest(folder, version)
+        with writer_lock(folder, "checkout"):
+            manifest = read_manifest(folder, version)
+            missing = next(_missing_files(storage, manifest), None)
+            if missing is not None:
+                raise DatasetError(
+                    f"version {manifest.version} cannot be made current: {missing}. Build it again from its recipe, "
+                    f"which versions/{manifest.version}.yaml holds, or choose another: augforge log {folder}"
+                )
+            _make_current(storage, manifest)
     return manifest
 
 
-def _missing_files(folder: Path, manifest: Manifest) -> Iterator[str]:
+def _make_current(storage: Storage, manifest: Manifest) -> None:
+    folder = storage.folder
+    before = read_manifest(folder).version
+    text = (folder / "versions" / f"{manifest.version}.yaml").read_text(encoding="utf-8")
+    write_text(folder / "manifest.yaml", text)
+    write_card(folder, manifest)
+    storage.announce(manifest.version)
+    if before != manifest.version:
+        # `version` stays null: whoever looks for the build of a version must not find this line.
+        storage.append_log({"version": None, "checkout": manifest.version})
+
+
+def _missing_files(storage: Storage, manifest: Manifest) -> Iterator[str]:
     for shard in manifest.shards:
-        path = folder / shard.path
-        if not path.exists():
-            yield f"{path} is missing"
-        elif path.stat().st_size != shard.bytes:
-            yield f"{path} has {path.stat().st_size} bytes, expected {shard.bytes}"
-    if not (folder / manifest.index_path).exists():
-        yield f"{folder / manifest.index_path} is missing"
+        size = storage.size_of(shard.path)
+        if size is None:
+            yield f"{storage.locate(shard.path)} is missing"
+        elif size != shard.bytes:
+            yield f"{storage.locate(shard.path)} has {size} bytes, expected {shard.bytes}"
+    if storage.size_of(manifest.index_path) is None:
+        yield f"{storage.locate(manifest.index_path)} is missing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augforge import bitmask
-from augforge.cache.parquet import read_table
+from augforge.cache.parquet import read_table, write_rows
 from augforge.cache.work import PLACES
 from augforge.errors import DatasetError, first_line
-from augforge.files import replacing
 from augforge.keys import canonical_json
 
 _PLACEMENT_FIELDS = [
@@ -65,15 +64,14 @@ REJECTED = {
 """Columns of the table of rejected samples."""
 
 
-def index_schema(classes: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> pa.Schema:
+def index_schema(classes: Sequence[str], metadata: Mapping[str, pa.DataType]) -> pa.Schema:
     """Arrow schema of an index.
 
     Args:
         classes: the class table; `area` and `box` are structs with a field per class.
-        metadata: of all samples; `metadata` is a struct with a field per key, and left out if there are no keys.
+        metadata: the `metadata_types`; `metadata` is a struct with a field per key, and left out if there are no keys.
     """
-    keys = sorted({key for values in metadata for key in values})
-    fields = [pa.field(key, _column_type([values.get(key) for values in metadata])) for key in keys]
+    fields = [pa.field(key, kind) for key, kind in metadata.items()]
     return pa.schema(
         [
             *(pa.field(name, pa.string()) for name in ("id", "name", "group", "split", "step")),
@@ -145,7 +143,13 @@ def _plain_step(step: Mapping[str, Any]) -> dict[str, Any]:
     return {**stated, **{key: json.loads(stated[key]) for key in ("drawn", "notes") if key in stated}}
 
 
-def shard_columns(row: Mapping[str, Any], image_format: str) -> dict[str, Any]:
+def image_path(name: str, encoding: str) -> str:
+    """The path that a shard gives an image: the sample's name, with the encoding's suffix if all images have it."""
+    kind = encoding.partition("-")[0]
+    return name if kind == "keep" else f"{name}.{kind}"
+
+
+def shard_columns(row: Mapping[str, Any], encoding: str) -> dict[str, Any]:
     """What the shard says of a sample besides its payload, from its row of the index.
 
     Metadata of mixed types is text in the index, and so it is here, though the shard has it as it was.
@@ -154,7 +158,7 @@ def shard_columns(row: Mapping[str, Any], image_format: str) -> dict[str, Any]:
     metadata = {key: value for key, value in (row.get("metadata") or {}).items() if value is not None}
     return {
         **{name: row[name] for name in ("id", "name", "group", "split", "width", "height", "label")},
-        "image": f"{row['name']}.{image_format}",
+        "image": image_path(row["name"], encoding),
         "known": known.tobytes(),
         "lineage": canonical_json(plain_lineage(row["lineage"])),
         "metadata": canonical_json(metadata),
@@ -163,14 +167,8 @@ def shard_columns(row: Mapping[str, Any], image_format: str) -> dict[str, Any]:
 
 def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
     """Write index rows, sorted by id. The same rows give the same bytes."""
-    schema = index_schema(classes, [row.get("metadata") or {} for row in rows])
-    ordered = sorted(rows, key=lambda row: str(row["id"]))
-    _write_table(path, pa.Table.from_pylist(ordered, schema=schema))
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    with replacing(path, durable=True) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    schema = index_schema(classes, metadata_types(row.get("metadata") or {} for row in rows))
+    write_rows(path, sorted(rows, key=lambda row: str(row["id"])), schema)
 
 
 _SINCE_FORMAT_2 = ("payload_digest", *EMPTY)
@@ -183,7 +181,7 @@ def read_index(path: Path) -> pl.DataFrame:
         index = read_table(path)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read ({first_line(error)}). Build the dataset again") from None
-    missing = [name for name in index_schema((), ()).names if name not in {*index.columns, *_SINCE_FORMAT_2}]
+    missing = [name for name in index_schema((), {}).names if name not in {*index.columns, *_SINCE_FORMAT_2}]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}, so it is no index. Build the dataset again")
     if not _is_lineage(pq.ParquetFile(path).schema_arrow.field("lineage").type) or _has_nulls(index):
@@ -210,10 +208,10 @@ def _has_nulls(index: pl.DataFrame) -> bool:
 def write_rejected(path: Path, rejected: Iterable[Mapping[str, Any]]) -> None:
     """Write the table of rejected samples; rows have the columns of `REJECTED`."""
     schema = pa.schema([pa.field(name, pa.string()) for name in REJECTED])
-    _write_table(path, pa.Table.from_pylist([dict(row) for row in rejected], schema=schema))
+    write_rows(path, rejected, schema)
 
 
-def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_stages(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write the samples between stages.
 
     The index names the parents of a sample; this table says what the parents themselves were made of.
@@ -229,12 +227,19 @@ def write_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             pa.field("lineage", LINEAGE),
         ]
     )
-    _write_table(path, pa.Table.from_pylist(list(rows), schema=schema))
+    write_rows(path, rows, schema)
 
 
-def _column_type(values: Sequence[Any]) -> pa.DataType:
-    """The Arrow type of a metadata column: boolean or number if all values are, text otherwise."""
-    kinds = {type(value) for value in values if value is not None}
+def metadata_types(rows: Iterable[Mapping[str, Any]]) -> dict[str, pa.DataType]:
+    """The Arrow type of each column of metadata, sorted: boolean or number if all values are, text otherwise."""
+    kinds: dict[str, set[type]] = {}
+    for row in rows:
+        for key, value in row.items():
+            kinds.setdefault(key, set()).update(() if value is None else (type(value),))
+    return {key: _column_type(kinds[key]) for key in sorted(kinds)}
+
+
+def _column_type(kinds: Set[type]) -> pa.DataType:
     for accepted, kind in (({bool}, pa.bool_()), ({int}, pa.int64()), ({int, float}, pa.float64())):
         if kinds and kinds <= accepted:
             return kind
@@ -243,9 +248,13 @@ def _column_type(values: Sequence[Any]) -> pa.DataType:
 
 def metadata_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Metadata of all samples, to fit `index_schema`: in columns of mixed types every value becomes text."""
-    keys = sorted({key for row in rows for key in row})
-    text = {key for key in keys if _column_type([row.get(key) for row in rows]) == pa.string()}
-    return [{key: _as_text(value) if key in text else value for key, value in row.items()} for row in rows]
+    types = metadata_types(rows)
+    return [metadata_column(row, types) for row in rows]
+
+
+def metadata_column(row: Mapping[str, Any], types: Mapping[str, pa.DataType]) -> dict[str, Any]:
+    """Metadata of a sample, to fit the `metadata_types` of all."""
+    return {key: _as_text(value) if types[key] == pa.string() else value for key, value in row.items()}
 
 
 def _as_text(value: Any) -> str | None:

@@ -230,10 +230,10 @@ def write_manifest(folder: Path, manifest: Manifest, make_current: bool = True) 
     The files that the manifest names are on disk already; now their names become so too, before the manifest does.
     After a power cut a durable manifest therefore never stands over files that are empty or gone.
     """
-    from augforge.store.seal import seal  # as in `read_manifest`
-    from augforge.yamlfile import dump_yaml
+    from augforge.store.manifesttext import dump_manifest  # as in `read_manifest`
+    from augforge.store.seal import seal
 
-    text = seal(dump_yaml(manifest.model_dump()))
+    text = seal(dump_manifest(manifest.model_dump()))
     for names in (folder / "shards", folder / "index", folder, folder.parent):
         if names.is_dir():  # a dataset without samples has no shards
             sync_folder(names)
@@ -253,17 +253,18 @@ def read_manifest(folder: Path, version: str | None = None) -> Manifest:
         DatasetError: there is no dataset, no such version, or the manifest cannot be read.
     """
     # A process that loads data unpickles manifests and reads none, so it does not load the YAML library.
-    from augforge.store.versions import find_version
-    from augforge.yamlfile import read_yaml
+    from augforge.store.manifesttext import parse_manifest
+    from augforge.store.versions import datasets_near, find_version
+    from augforge.yamlfile import read_yaml_text
 
     path = folder / ("manifest.yaml" if version is None else f"versions/{find_version(folder, version)}.yaml")
     if not path.exists():
         if versions(folder):
             raise DatasetError(f"{path} is missing, but other files of a dataset are there. {_repair_advice(folder)}")
-        raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset. Build one: augforge build RECIPE")
+        raise DatasetError(f"{folder} holds no manifest.yaml, so it is no dataset.{datasets_near(folder)}")
     if not path.is_file():
         raise DatasetError(f"{path} is no regular file; expected a manifest. Get the dataset again from where it came")
-    file = read_yaml(path, DatasetError, MAX_BYTES)
+    file = parse_manifest(read_yaml_text(path, DatasetError, MAX_BYTES), str(path), DatasetError, MAX_BYTES)
     if file.data.get("format") not in READABLE_FORMATS:
         raise DatasetError(
             f"{path} is of format {file.data.get('format')}, this augforge reads format "

@@ -9,22 +9,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from filelock import FileLock
 
-from augforge.errors import DatasetError, MissingExtra
+from augforge.errors import DatasetError
 from augforge.files import file_sha256, is_url, make_folder, remove_temporary_files, replacing, writing
 from augforge.keys import digest
+from augforge.store.log import LOG
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.tags import TAGS, is_version_prefix, resolve_tag
-
-_FULL_HERE = {ENOSPC, EDQUOT, EFBIG, EROFS}
-"""What only the disk of the copies raises, and no server."""
+from augforge.urls.access import naming
+from augforge.urls.reading import download, exists, list_names, read_object, size_of
 
 
 def cache_folder() -> Path:
@@ -51,16 +49,17 @@ def shard_locations(dataset: str | Path, version: str | None = None) -> list[str
 class Remote:
     """A dataset behind a URL that fsspec reads: ``s3://``, ``https://``, ``gs://``, ``memory://`` and others.
 
-    All paths of files are relative to the dataset.
+    All paths of files are relative to the dataset. ``copies`` is another folder for the local copies.
     """
 
     url: str
+    copies: Path | None = None
 
     @property
     def folder(self) -> Path:
-        """The folder of the local copy, one per URL."""
+        """The folder of the local copies: ``copies``, or one per URL in the cache folder."""
         plain = self.url.rstrip("/")
-        return cache_folder() / f"{PurePosixPath(plain).name}-{digest(plain)[:16]}"
+        return self.copies or cache_folder() / f"{PurePosixPath(plain).name}-{digest(plain)[:16]}"
 
     def url_of(self, path: str) -> str:
         """URL of a file of the dataset."""
@@ -106,25 +105,39 @@ class Remote:
 
     def fetch_anew(self, path: str) -> bool:
         """Fetch a small file that has no digest elsewhere; False, and no copy is left, if there is no such file."""
-        with self._file_system(path) as (files, remote_path):
-            exists = files.exists(remote_path)
-        if exists:
+        with self._naming(path):
+            there = exists(self.url_of(path))
+        if there:
             self._download(path)
         else:
             self._copy_path(path).unlink(missing_ok=True)
-        return bool(exists)
+        return there
+
+    def fetch_texts(self) -> list[str]:
+        """Bring the copies of all manifests, tags and log up to date: those that are gone go here too.
+
+        Returns:
+            The versions that there are, sorted.
+        """
+        with self._naming("versions"):
+            names = self.list_versions() if exists(self.url_of("versions")) else []
+        for copy in (self.folder / "versions").glob("*.yaml"):
+            if copy.stem not in names:
+                copy.unlink()
+        for path in ("manifest.yaml", TAGS, LOG, *(f"versions/{name}.yaml" for name in names)):
+            self.fetch_anew(path)
+        return names
 
     def list_versions(self) -> list[str]:
         """All versions that have a manifest, sorted by name."""
-        with self._file_system("versions") as (files, remote_path):
-            names = [PurePosixPath(name).name for name in files.ls(remote_path, detail=False)]
+        with self._naming("versions"):
+            names = list_names(self.url_of("versions"))
         return sorted(name[: -len(".yaml")] for name in names if re.fullmatch(r"[0-9a-f]{16}\.yaml", name))
 
     def size_of(self, path: str) -> int | None:
         """Size of a remote file in bytes; None if the server does not tell it."""
-        with self._file_system(path) as (files, remote_path):
-            size: int | None = files.size(remote_path)
-            return size
+        with self._naming(path):
+            return size_of(self.url_of(path))
 
     def fetch_shard(self, path: str, sha256: str, size: int) -> Path:
         """A shard, fetched unless there is a copy of this size; DatasetError if another file was fetched.
@@ -174,35 +187,30 @@ class Remote:
             self._fetch(path, sha256)
 
     def _fetch(self, path: str, sha256: str | None) -> None:
-        with replacing(self._copy_path(path)) as temporary:
-            with self._file_system(path) as (files, remote_path):
-                files.get_file(remote_path, str(temporary))
-            if sha256 is not None and file_sha256(temporary) != sha256:
-                raise DatasetError(
-                    f"{self.url_of(path)} is damaged: its SHA-256 is not the manifest's. Upload it again, or build the "
-                    "dataset again"
-                )
+        """Fetch a file. A download of one that has a digest goes on where a killed one has stopped."""
+        copy = self._copy_path(path)
+        if sha256 is None:
+            with replacing(copy) as temporary, self._naming(path):
+                temporary.write_bytes(read_object(self.url_of(path)))
+            return
+        part = copy.with_name(f".{copy.name}.{sha256[:8]}.part")
+        for went_on in (part.exists(), False):
+            with self._naming(path):
+                download(self.url_of(path), part)
+            if file_sha256(part) == sha256:
+                part.replace(copy)
+                return
+            part.unlink()
+            if not went_on:  # otherwise the part of an earlier download may be what is wrong
+                break
+        raise DatasetError(
+            f"{self.url_of(path)} is damaged: its SHA-256 is not the manifest's. Upload it again, or build the "
+            "dataset again"
+        )
 
-    @contextmanager
-    def _file_system(self, path: str) -> Iterator[tuple[Any, str]]:
-        """fsspec's file system and the path in it; errors raised inside become a DatasetError that names the URL."""
-        try:
-            from fsspec.core import url_to_fs  # an optional dependency
-        except ImportError as error:
-            raise MissingExtra("fsspec", "s3", f"reading {self.url}") from error
-        try:
-            yield url_to_fs(self.url_of(path))
-        except FileNotFoundError as error:
-            raise DatasetError(f"{self.url} holds no {path}, so it is no whole dataset. Check the address") from error
-        except Exception as error:  # each file system raises what its client raises
-            if isinstance(error, OSError) and error.errno in _FULL_HERE:
-                raise
-            if isinstance(error, ImportError) and self.url.startswith("s3"):
-                raise MissingExtra("s3fs", "s3", f"reading {self.url}") from error
-            raise DatasetError(
-                f"{self.url_of(path)} cannot be read ({type(error).__name__}: {error}). Check the address, the network "
-                "and your rights"
-            ) from error
+    def _naming(self, path: str) -> AbstractContextManager[None]:
+        """Errors raised inside become a DatasetError that names the URL of a file."""
+        return naming(self.url_of(path), f"{self.url} holds no {path}, so it is no whole dataset. Check the address")
 
 
 @contextmanager

@@ -17,18 +17,16 @@ import pyarrow.parquet as pq
 
 from augforge.cache.filecache import FileCache
 from augforge.cache.work import Payload
-from augforge.errors import DatasetError, shorten
+from augforge.errors import DatasetError
 from augforge.files import file_sha256, make_folder, sync_file, temporary_path, writing
-from augforge.keys import digest
-from augforge.sample import SPLITS
+from augforge.keys import canonical_json, digest_of_texts
+from augforge.store.cutting import cut_shards
 
 SHARD_FORMAT = 1
 """Version of the shards' own form. It did not change with format 2 of datasets, so their versions share shards."""
 ROW_GROUP_BYTES = 4 << 20
 ROW_GROUP_ROWS = 16384
 """Below the 20,000 rows after which Arrow begins a new page: a payload column must be one; see `payload_offsets`."""
-SHARD_PIXELS = 1 << 25
-"""About how many pixels the images of a shard have together, on average; see `mean_rows`."""
 PAYLOAD_COLUMNS = ("image.bytes", "masks")
 
 
@@ -84,6 +82,16 @@ class ShardRow:
         """The sample's id, 32 hexadecimal digits."""
         return str(self.columns["id"])
 
+    @property
+    def split(self) -> str:
+        """The sample's split."""
+        return str(self.columns["split"])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return (self.columns["width"], self.columns["height"])
+
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
@@ -125,54 +133,16 @@ class Shard:
 
 
 def plan_shards(rows: Iterable[ShardRow], encoding: str) -> Iterator[ShardPlan]:
-    """Sort the rows of each split by id and cut them into shards.
-
-    An id's last digits decide whether a shard ends after it, and not a count of rows. So a changed, new or removed row
-    changes one shard (or splits one, or joins two), and versions share all others. `mean_rows` gives the mean length.
-
-    Args:
-        rows: of all splits, in any order.
-        encoding: of the payloads; it enters the shards' keys.
-    """
-    by_split: dict[str, list[ShardRow]] = {}
-    for row in rows:
-        by_split.setdefault(row.columns["split"], []).append(row)
-    mean = mean_rows([row.columns["width"] * row.columns["height"] for part in by_split.values() for row in part])
-    stray = by_split.keys() - set(SPLITS)
-    if stray:  # it would become part of a path
-        raise DatasetError(f"there is a sample in the split {shorten(min(stray))}; expected {', '.join(SPLITS)}")
-    for split in sorted(by_split):
-        for part in _cut_by_id(sorted(by_split[split], key=lambda row: row.id), mean):
-            content = json.dumps([[row.columns, row.digest] for row in part], default=lambda value: value.hex())
-            key = digest("shard", SHARD_FORMAT, pa.__version__, encoding, json.loads(content))
-            yield ShardPlan(split, tuple(part), key)
+    """Sort the rows of each split by id, cut them into shards, and plan each; see `cut_shards` and `plan_shard`."""
+    for split, part in cut_shards(rows):
+        yield plan_shard(split, part, encoding)
 
 
-def mean_rows(pixels: Sequence[int]) -> int:
-    """Mean number of rows of a shard: the power of two that gives about SHARD_PIXELS for the median image.
-
-    8 at 2048x2048, 128 at 512x512, at most 8192 (at 64x64).
-
-    Args:
-        pixels: of every image.
-    """
-    if not pixels:
-        return 1
-    median = sorted(pixels)[len(pixels) // 2]
-    wanted = max(1.0, min(8192.0, SHARD_PIXELS / median))
-    below = 1 << int(wanted).bit_length() - 1
-    return below * 2 if wanted > 1.5 * below else below
-
-
-def _cut_by_id(rows: Sequence[ShardRow], mean: int) -> Iterator[list[ShardRow]]:
-    part: list[ShardRow] = []
-    for row in rows:
-        part.append(row)
-        if int(row.id[-8:], 16) % mean == 0:  # true of one id in `mean`, as ids are digests
-            yield part
-            part = []
-    if part:
-        yield part
+def plan_shard(split: str, rows: Sequence[ShardRow], encoding: str) -> ShardPlan:
+    """A shard of these rows, and its key; ``encoding`` is that of the payloads, and enters the key."""
+    content = (canonical_json([{**row.columns, "known": row.columns["known"].hex()}, row.digest]) for row in rows)
+    parts = ("shard", SHARD_FORMAT, pa.__version__, encoding)
+    return ShardPlan(split, tuple(rows), digest_of_texts(*map(canonical_json, parts), f"[{','.join(content)}]"))
 
 
 def is_intact(path: Path, size: int, sha256: str, cache: FileCache) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from augforge.store.values import Frozen, SidePairs
 
@@ -12,11 +14,19 @@ if TYPE_CHECKING:
 
 
 class SidesEntry(Frozen):
-    """Pairs that a person declared, pairs found by name, and names declared to be no sides; classes and labels."""
+    """Pairs that a person declared, pairs found by name, names declared to be no sides; classes and labels.
+
+    And names of a side without counterpart, which only manifests hold that have any.
+    """
 
     stated: SidePairs = ()
     found: SidePairs = ()
     neutral: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_few_have(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in serialise(self).items() if key != "alone" or value}
 
 
 def sides_of(manifest: Manifest) -> Sides:
@@ -24,7 +34,7 @@ def sides_of(manifest: Manifest) -> Sides:
     from augforge.ops.sides import Sides  # loader processes import this module, and need no op
 
     entry = manifest.sides
-    return Sides() if entry is None else Sides(entry.stated, entry.found, entry.neutral)
+    return Sides() if entry is None else Sides(entry.stated, entry.found, entry.neutral, entry.alone)
 
 
 def complete_sides(manifest: Manifest) -> Sides:

@@ -89,7 +89,7 @@ def _labels(array: pa.ListArray) -> Column:
     lengths = array.value_lengths().drop_null().unique().to_pylist()
     if len(lengths) > 1:
         raise ValueError(f"label vectors of {lengths[0]} and of {lengths[1]} entries")
-    values = array.flatten().to_numpy().astype(np.float32)
+    values = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     width = lengths[0] if lengths else 0
     present = array.is_valid().to_numpy(zero_copy_only=False)
     codes = np.full(len(array), -1, np.int64)

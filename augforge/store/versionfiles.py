@@ -120,6 +120,10 @@ class VersionFiles:
         self.remote.fetch_intact_shard(shard, self._facts[shard][0])
         return self._read(table, i)
 
+    def verifies(self, table: SampleTable) -> bool:
+        """Whether `payload` compares what it reads with digests."""
+        return self.checked and table.digests is not None
+
     def _read(self, table: SampleTable, i: int) -> Encoded:
         shard = table.shard[i]
         image_at, image_bytes, masks_at, masks_bytes = table.places[i].tolist()

@@ -53,3 +53,13 @@ def removed_version(folder: Path, version: str) -> DatasetError | None:
         f"version {version} of {folder} is not there any more: augforge gc removed it while it was being read, or "
         f"before. There are: {some(known)}. Open one of these; a version with a tag (augforge tag) is never removed"
     )
+
+
+def datasets_near(folder: Path) -> str:
+    """The datasets in a folder that is none itself, or the one beside it whose name is nearest; else how to build."""
+    inner = sorted(str(path.parent) for path in folder.glob("*/manifest.yaml"))
+    if inner:
+        return f" It holds datasets: {some(inner)}. Give one of them"
+    beside = [path.parent.name for path in folder.parent.glob("*/manifest.yaml")] if not folder.exists() else []
+    hint = nearest(folder.name, beside)
+    return hint if "Did you mean" in hint else " Build one: augforge build RECIPE"

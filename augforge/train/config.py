@@ -285,7 +285,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Trai
     Raises:
         TrainError: with file, line, expectation and the nearest known name.
     """
-    file = parse_yaml("{}", "defaults", TrainError) if path is None else read_yaml(path, TrainError)
+    file = parse_yaml("{}", "defaults", TrainError) if path is None else read_yaml(path, TrainError, form="epochs: 12")
     for text in overrides:
         override(file, text)
     config = file.check(TrainConfig, file.data)

@@ -14,6 +14,7 @@ from augforge.errors import TrainError
 from augforge.sample import Sample
 from augforge.train.evaluation.scores import truth_of
 from augforge.train.evaluation.totals import Scores
+from augforge.train.labels.groups import settle_unknown
 from augforge.train.labels.predictor import LabelPredictor
 from augforge.train.labels.scores import label_scores
 from augforge.train.net.device import Precision
@@ -89,7 +90,7 @@ def _score_classification(
         columns = [dataset.labels.index(label) for label in run.labels]
         rows += [(each.probabilities, sample.label[columns]) for sample, each in predictor.pairs(labelled)]  # type: ignore[index]
     probabilities, truth = (np.array(each, np.float64) for each in zip(*gather_object(rows), strict=True))
-    found = label_scores(probabilities, truth, groups, [run.config.threshold] * len(run.labels))
+    found = label_scores(probabilities, settle_unknown(groups, truth), groups, [run.config.threshold] * len(run.labels))
     main = run.spec.monitor
     return {"score": found[main] or 0.0, main: found[main], "balanced_accuracy": found["balanced_accuracy"]}
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from augforge.yamlfile.document import KeyPath, YamlFile
+from augforge.yamlfile.flowing import flow
 from augforge.yamlfile.overriding import override
-from augforge.yamlfile.parsing import dump_yaml, parse_scalar, parse_yaml, read_yaml
+from augforge.yamlfile.parsing import MAX_BYTES, dump_yaml, parse_scalar, parse_yaml, read_yaml, read_yaml_text
 
-__all__ = ["KeyPath", "YamlFile", "dump_yaml", "override", "parse_scalar", "parse_yaml", "read_yaml"]
+__all__ = [
+    "MAX_BYTES",
+    "KeyPath",
+    "YamlFile",
+    "dump_yaml",
+    "flow",
+    "override",
+    "parse_scalar",
+    "parse_yaml",
+    "read_yaml",
+    "read_yaml_text",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
@@ -128,9 +129,17 @@ def _messages(model: type[BaseModel], errors: Iterable[Any]) -> Iterable[str]:
         elif template is None:
             yield error["msg"].removeprefix("Value error, ")
         else:
-            wanted = expected.setdefault(shorten(error["input"]), [])
+            wanted = expected.setdefault(f"{shorten(error['input'])}{_meant(error)}", [])
             wanted += {template.format(**error.get("ctx", {}))} - {*wanted}
     yield from (f"expected {' or '.join(wanted)}, got {got}" for got, wanted in expected.items())
+
+
+def _meant(error: Any) -> str:
+    """The word of a choice that a mistyped one is nearest to, as a further sentence."""
+    if error["type"] != "literal_error" or not isinstance(error["input"], str):
+        return ""
+    hint = nearest(error["input"], re.findall(r"'([^']+)'", error["ctx"]["expected"]))
+    return f".{hint}" if "Did you mean" in hint else ""
 
 
 def _known(model: type[BaseModel], loc: KeyPath) -> Iterable[str]:

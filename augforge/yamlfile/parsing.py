@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from augforge.errors import AugforgeError, shorten
+from augforge.errors import AugforgeError, nearest, shorten
 from augforge.yamlfile.composing import LimitedComposer
 from augforge.yamlfile.document import KeyPath, YamlFile
 
@@ -26,36 +26,53 @@ _MAX_BITS = 128
 """Of a whole number."""
 
 
-def read_yaml(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES) -> YamlFile:
-    """Parse a YAML file of at most `max_bytes`; `error` is raised, with file and line, for what is wrong with it."""
+def read_yaml(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES, form: str = "") -> YamlFile:
+    """Parse a YAML file of at most `max_bytes`; `error` is raised, with file and line, for what is wrong with it.
+
+    Messages show the ``form``, such as ``name: mine``, where the file holds no keys and values.
+    """
+    return parse_yaml(read_yaml_text(path, error, max_bytes), str(path), error, max_bytes, form)
+
+
+def read_yaml_text(path: Path, error: type[AugforgeError], max_bytes: int = MAX_BYTES) -> str:
+    """The text of a YAML file of at most `max_bytes`; `error` is raised if it cannot be read, or is no UTF-8."""
     try:
         if path.is_file() and path.stat().st_size > max_bytes:
             raise _too_large(str(path), path.stat().st_size, max_bytes, error)
         with path.open("rb") as stream:  # a device may have no end, and no size either
-            text = stream.read(max_bytes + 1).decode("utf-8")
+            return stream.read(max_bytes + 1).decode("utf-8")
     except FileNotFoundError:
-        raise error(f"{path}: no such file; expected a YAML file. Check the path") from None
+        raise error(f"{path}: no such file; expected a YAML file.{_near(path)} Check the path") from None
     except OSError as caught:
         raise error(f"{path}: cannot be read ({caught.strerror}); expected a YAML file. Check the path") from None
     except UnicodeDecodeError as caught:
         line, byte = caught.object.count(b"\n", 0, caught.start) + 1, caught.object[caught.start]
         raise error(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8. Save the file as UTF-8") from None
-    return parse_yaml(text, str(path), error, max_bytes)
+
+
+def _near(path: Path) -> str:
+    """The YAML file of the folder whose name is nearest to one that is not there."""
+    names = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    hint = nearest(path.name, names)
+    return hint if "Did you mean" in hint else ""
 
 
 def _too_large(name: str, size: int, most: int, error: type[AugforgeError]) -> AugforgeError:
     return error(f"{name} has {size:,} bytes; expected at most {most:,} of YAML. Check that it is the right file")
 
 
-def parse_yaml(text: str, name: str, error: type[AugforgeError], max_bytes: int = MAX_BYTES) -> YamlFile:
-    """Parse YAML text; `name` is what messages call it."""
+def parse_yaml(
+    text: str, name: str, error: type[AugforgeError], max_bytes: int = MAX_BYTES, form: str = ""
+) -> YamlFile:
+    """Parse YAML text; `name` is what messages call it, and `form` what they show of a file without keys."""
     if len(text) > max_bytes:
         raise _too_large(name, len(text), max_bytes, error)
     file = YamlFile(name, text, error)
     try:
         node, data = _load(text)
         if not isinstance(data, dict):
-            raise error(f"{name}:1: expected keys and values at the top, got {shorten(data)}")
+            such = f", such as '{form}'" if form else ""
+            raise error(f"{name}:1: expected keys and values at the top{such}, got {shorten(data)}")
         file.places[()] = f"{name}:{node.start_mark.line + 1}"
         file.data.update(_plain(node, data, (), file))
     except MarkedYAMLError as caught:
@@ -147,7 +164,27 @@ def _problem(caught: MarkedYAMLError) -> str:
     problem = str(caught.problem or caught.context).strip().splitlines()[0]
     if problem.startswith("but "):
         problem = f"{str(caught.context).splitlines()[0]} {problem}"
-    problem = problem.replace("could not determine a constructor for the tag", "nothing is known of the tag")
-    remedies = {"'\\t'": "indent with spaces", "<block": "check the indentation", "the tag": "expected a plain value"}
-    remedy = next((f"; {remedy}" for sign, remedy in remedies.items() if sign in problem), "")
-    return problem.replace(_TAG, "!!") + remedy
+    for sign, words in _PLAIN_WORDS.items():
+        if found := re.search(sign, problem):
+            return found.expand(words).replace(_TAG, "!!")
+    return problem.replace(_TAG, "!!")
+
+
+_PLAIN_WORDS = {
+    r"^mapping values are not allowed here": "a second ':' in one line, or a key that is indented more than the one "
+    "above; write one key a line, all indented alike, and text that holds ': ' in quotes",
+    r"^found character '\\t'.*": "a tab where spaces are expected; indent with spaces",
+    r"^found character '(.)' that cannot start any token": r"a value begins with '\1', which means something in YAML; "
+    "put it in quotes",
+    r"^expected ',' or '(.)', but got.*": r"a list or mapping in brackets goes on without ',' or is not closed; add "
+    r"the ',' or the '\1'",
+    r"^found unexpected end of stream": "the file ends within a text in quotes; close the quotes",
+    r"^found duplicate key \"(.*?)\".*": r"the key '\1' stands here twice; take one away",
+    r"^found undefined alias '(.*)'": "a value or key begins with '*', which means an alias in YAML; put it in quotes, "
+    'as in "*": null',
+    r".*<block (end|sequence|mapping).*": "the line is indented otherwise than those it belongs to; check the "
+    "indentation",
+    r"^expected a single document.*": "a line '---' begins a second document; expected one a file",
+    r"^could not determine a constructor for the tag (.*)": r"nothing is known of the tag \1; expected a plain value",
+}
+"""What the parser says, as regular expressions, in words that people use of a file, with the remedy."""

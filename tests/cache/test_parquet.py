@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from augforge.cache.parquet import check_parquet, read_table
+from augforge.cache.parquet import check_parquet, read_table, write_rows
 
 
 def put(path: Path, table: pa.Table) -> Path:
@@ -56,3 +56,21 @@ def test_a_footer_of_another_size(tmp_path: Path, footer: int) -> None:
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "none.parquet")
+
+
+@pytest.mark.parametrize("count", [0, 1, 1024, 3000, 8192, 20_000])
+def test_rows_are_written_by_row_groups(count: int, tmp_path: Path) -> None:
+    """Up to a row group, the file is the one that Arrow writes of the whole table."""
+    boxes = pa.list_(pa.list_(pa.int32()))
+    schema = pa.schema([("name", pa.string()), ("boxes", boxes), ("at", pa.struct({"x": pa.float64()}))])
+    rows = [
+        {"name": f"{i % 97}", "boxes": [[i, j] for j in range(i % 4)] if i % 5 else None, "at": {"x": i / 7}}
+        for i in range(count)
+    ]
+    write_rows(tmp_path / "rows", iter(rows), schema)
+    whole = pa.Table.from_pylist(rows, schema=schema)
+    pq.write_table(whole, tmp_path / "whole", compression="zstd", write_page_checksum=True)
+    file = pq.ParquetFile(tmp_path / "rows")
+    assert file.read().to_pylist() == rows
+    assert file.metadata.num_row_groups == max(1, -(-count // 8192))
+    assert (count > 8192) or (tmp_path / "rows").read_bytes() == (tmp_path / "whole").read_bytes()

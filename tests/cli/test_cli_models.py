@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 from tinyrun import NETWORK, settings
 from toybox import made
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from augforge.cli import models as cli_models
 from augforge.cli.options import class_weights_of, pairs_of, window_of
 from augforge.errors import MissingExtra, TrainError
 from augforge.phantom import write_phantom
+from augforge.train.config import TrainConfig
 from augforge.train.prediction.inference import Window
 
 SETTINGS = settings(*NETWORK, "data.batch_size=4")
@@ -70,6 +72,8 @@ def test_the_configuration_can_be_printed_and_read_back(folder: Path, tmp_path: 
     (tmp_path / "train.yaml").write_text(text)
     assert printed("train", "--shards", folder / "plain", "--config", tmp_path / "train.yaml", "--show-config") == text
     assert "lr: 0.5" in text
+    assert yaml.safe_load(text) == TrainConfig.model_validate({"optimizer": {"lr": 0.5}}).model_dump(mode="json")
+    assert "# each sample to mean 0 and deviation 1" in text and "[sample | encoder | unit]" in text
 
 
 def test_a_wrong_key_names_its_line(folder: Path, tmp_path: Path) -> None:

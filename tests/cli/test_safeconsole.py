@@ -57,8 +57,8 @@ def test_styles_still_work() -> None:
 
 
 def test_further_lines_of_an_error_are_indented(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_error("sample a\nerror: all is well\n  - listed\x1b")
-    assert capsys.readouterr().err == "error: sample a\n  error: all is well\n  - listed\\x1b\n"
+    terminal.print_error("sample a\nerror: all is well\n  - listed\x1b", "error")
+    assert capsys.readouterr().err == "error: sample a\n  error: all is well\n  - listed\\x1b [error]\n"
 
 
 def test_json_stays_exact(capsys: pytest.CaptureFixture[str]) -> None:

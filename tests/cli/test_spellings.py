@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 from augforge.cli import app as cli
 from augforge.cli import models as cli_models
 
-WRITES = {"build", "outliers", "show", "export", "sample-data"}
-WRITES |= {"train", "evaluate", "predict", "ensemble", "crossval", "compare", "trace", "explain"}
+WRITES = {"init", "preview", "schema", "build", "outliers", "show", "export", "sample-data"}
+WRITES |= {"train", "evaluate", "predict", "ensemble", "crossval", "compare", "trace", "explain", "report"}
 TAKES_A_DATASET = {"inspect", "verify", "show", "export", "files", "gc", "outliers"}
 TAKES_A_DATASET |= {"train", "evaluate", "tune-thresholds", "crossval", "compare"}
 TAKES_A_DATASET |= {"log", "trace", "tag", "checkout", "repair", "pack"}

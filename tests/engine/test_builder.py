@@ -36,8 +36,9 @@ from toybox import (
 )
 
 from augforge.engine import opening
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
 from augforge.engine.explaining import explain
+from augforge.engine.summary import Summary
 from augforge.errors import DatasetError, PlanError, SourceError, TaskError
 from augforge.files import writer_lock
 from augforge.ops.core import OPS, OpParams, op

@@ -9,7 +9,8 @@ from collections.abc import Generator
 import cv2
 import pytest
 
-from augforge.engine.execute import map_unordered, worker_count
+from augforge.engine.backends import worker_count
+from augforge.engine.execute import map_unordered
 from augforge.errors import AugforgeError
 
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
 
 from augforge import bitmask
 from augforge.errors import PlanError
@@ -23,7 +24,7 @@ from augforge.ops.contract_samples import Case
 from augforge.ops.core import Op
 from augforge.ops.mirror import MirrorParams, exchanges_sides
 from augforge.ops.sidenames import find_sides
-from augforge.ops.sides import Sides
+from augforge.ops.sides import Sides, exchange_of, pairs_as_yaml
 from augforge.ops.warp import map_centre, warp
 from augforge.sample import Matrix, Sample
 
@@ -407,3 +408,35 @@ def test_without_mirror_nothing_more_is_drawn() -> None:
         assert {**drawn, "mirror": True} == draw(
             np.random.default_rng(5), [], OPS[name].params(mirror=1), Context(LUNGS)
         )
+
+
+# Names that lost their counterpart, and names that YAML would read as something else
+
+
+def test_a_side_whose_counterpart_was_left_out_is_alone() -> None:
+    sides = Sides(stated=(("a-left", "a-right"),), found=(("b-left", "b-right"),))
+    renamed = sides.rename({"a-left": "one", "b-left": "two", "b-right": "two"}.get)
+    assert (renamed.pairs, renamed.alone) == ((), ("one",)), "two sides that became one class are none"
+    kept = Sides.from_json(renamed.to_json()).complete(("one", "two"), ())
+    assert kept.alone == ("one",)
+    assert exchange_of(None, kept, ("one", "two"), ()).refusal
+    assert not exchange_of("none", kept, ("one", "two"), ()).refusal
+    assert kept.override((("one", "two"),), ("one", "two")).complete(("one", "two"), ()).alone == ()
+    assert kept.override("none", ("one", "two")).complete(("one", "two"), ()).alone == ()
+    assert Sides(stated=(("one", "other"),)).unite(kept).alone == (), "another source has the counterpart"
+    assert Sides().unite(kept).rename({"one": "uno"}.get).alone == ("uno",)
+    assert kept.complete(("two",), ()).alone == (), "no table has it"
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("lung (left)", "lung, right"),
+        ("left: a", "right: a"),
+        ("L [1]", "R [1]"),
+        ("1-left", "1-right"),
+        ("no l", "r#"),
+    ],
+)
+def test_remedies_can_be_copied_into_a_recipe(pair: tuple[str, str]) -> None:
+    assert YAML(typ="safe", pure=True).load(pairs_as_yaml([pair])) == [[*pair]]

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augforge.errors import PlanError
+from augforge.keys import hash64
 from augforge.ops import OPS, BoundOp
+from augforge.planning import partners as partners_module
 from augforge.planning.partners import Partners
 
 NAMES = [f"ID{i:03}/image" for i in range(300)]
@@ -167,3 +169,76 @@ def test_an_anchor_that_is_no_candidate_draws_from_all_of_them() -> None:
     assert {names[1] for names in found if names} == {*NAMES[:3]}
     alone = Partners(BoundOp("copy_paste", OPS["copy_paste"].params(classes=("a",))), NAMES[:1], 21)
     assert alone.of(NAMES[0], 0) is None and alone.of(NAMES[1], 0) == (NAMES[1], NAMES[0])
+
+
+# ---- many candidates: rings ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if any number of candidates were too many to rank them all."""
+    monkeypatch.setattr(partners_module, "MOST_RANKED", 0)
+
+
+@pytest.mark.usefixtures("on_rings")
+@pytest.mark.parametrize("weighted", [False, True])
+def test_on_rings_one_sample_more_changes_its_own_draws_alone(weighted: bool) -> None:
+    weights = {name: 0.5 + i % 7 for i, name in enumerate(NAMES)} if weighted else None
+    full = draws(NAMES, weights, copies=1)
+    lost = 0
+    for new in NAMES[::10]:
+        fewer = draws([name for name in NAMES if name != new], weights, copies=1)
+        changed = [key for key, chosen in fewer.items() if full[key] != chosen]
+        assert all(new in full[key] for key in changed)
+        for key in changed:
+            place = full[key].index(new)
+            assert full[key][:place] == fewer[key][:place]
+        lost += len(changed)
+    assert lost <= 30 * 3 * 2.5
+
+
+@pytest.mark.usefixtures("on_rings")
+def test_on_rings_a_draw_is_the_candidate_of_least_distance_over_weight() -> None:
+    """By plain arithmetic over all candidates, without the order on the ring."""
+    names = sorted(NAMES[:40])
+    weights = {name: [0.25, 1.0, 6.0, 0.0][i % 4] for i, name in enumerate(names)}
+    for name in names:
+        taken, wanted = {name}, [name]
+        for slot in (1, 2, 3):
+            point = hash64("slot", 21, "mosaic", 0, name, 0, slot)
+            salt = hash64("ring", point % 8)
+            rank = {
+                other: ((split_mix(hash64("partner", other) ^ salt) - point) % 2**64) / weights[other]
+                for other in names
+                if weights[other] and other not in taken
+            }
+            wanted.append(min(rank, key=rank.__getitem__))
+            taken.add(wanted[-1])
+        assert Partners(bound(), names, 21, weights).of(name, 0) == tuple(wanted)
+
+
+def split_mix(x: int) -> int:
+    """Finaliser of SplitMix64, in whole numbers."""
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return x ^ (x >> 31)
+
+
+@pytest.mark.usefixtures("on_rings")
+def test_on_rings_candidates_are_drawn_alike_and_by_weight() -> None:
+    names = NAMES[:60]
+    weights = {name: [1.0, 2.0, 0.0][i % 3] for i, name in enumerate(names)}
+    counts = Counter(names.index(chosen[1]) % 3 for chosen in draws(names, weights, copies=100, inputs=2).values())
+    assert counts[2] == 0
+    assert 1.4 < counts[1] / counts[0] < 2.8  # twenty candidates of each weight, each by its eight gaps
+    alike = Counter(name for chosen in draws(NAMES, copies=10).values() for name in chosen[1:])
+    share = [alike[name] / 30 for name in NAMES]
+    assert min(share) > 0.05 and max(share) < 3 and sum((x - 1) ** 2 for x in share) / 300 < 0.3  # 1/8 and chance
+
+
+@pytest.mark.usefixtures("on_rings")
+def test_on_rings_samples_come_again_when_all_were_drawn() -> None:
+    found = Partners(BoundOp("mosaic", OPS["mosaic"].params(grid=(1, 7), fewer="repeat")), NAMES[:3], 21).of(
+        NAMES[0], 0
+    )
+    assert found is not None and len(found) == 7 and {*found} == {*NAMES[:3]}

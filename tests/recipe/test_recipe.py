@@ -16,6 +16,7 @@ from augforge.ops.mosaic import Mosaic
 from augforge.recipe.recipe import Recipe, load_recipe
 from augforge.sources.class_lists import HAND_BONES
 
+FORM = "{name: mine, source: {format: coco, path: data}}"
 HEAD = "name: a\nsource: {format: hand-bone, path: x}\n"
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 JARGON = re.compile(
@@ -229,7 +230,7 @@ STEP = HEAD + "steps:\n  - op: hflip\n  - {op: OP,\n     KEY}\n"
             "2: a key is neither text nor a plain whole number; put it in quotes",
         ),
         (HEAD + "steps: {op: hflip}\n", "3: steps: expected a list, got {'op': 'hflip'}"),
-        (HEAD + "steps:\n  - hflip\n", "4: steps.0: expected keys and values, got 'hflip'"),
+        (HEAD + "steps:\n  - hflip\n", "4: steps.0: expected keys and values, such as {op: hflip}, got 'hflip'"),
         (HEAD + "steps:\n  - p: 1\n", "4: steps.0: 'op' is missing; it has no default. Known: "),
         (STEP.replace("OP", "mosiac"), "5: steps.1.op: there is no op 'mosiac'. Did you mean 'mosaic'?"),
         (STEP.replace("OP", "[hflip]"), "5: steps.1.op: there is no op ['hflip']. Did you mean 'hflip'?"),
@@ -254,8 +255,8 @@ STEP = HEAD + "steps:\n  - op: hflip\n  - {op: OP,\n     KEY}\n"
                 (6, "copies: 1001", ".copies: expected at most 1000, got 1001"),
                 (6, "copies: 1.5", ".copies: expected a whole number, got 1.5"),
                 (6, "keep_input: perhaps", ".keep_input: expected true or false, got 'perhaps'"),
-                (6, "on: trian", ".on: expected 'train', 'val' or 'test', got 'trian'"),
-                (7, "on: [train,\n vla]", ".on.1: expected 'train', 'val' or 'test', got 'vla'"),
+                (6, "on: trian", ".on: expected 'train', 'val' or 'test', got 'trian'. Did you mean 'train'?"),
+                (7, "on: [train,\n vla]", ".on.1: expected 'train', 'val' or 'test', got 'vla'. Did you mean 'val'?"),
                 (6, "on: 3", ".on: expected a list, got 3"),
                 (6, "on: []", ".on: no split is named; expected one or more of 'train', 'val' and 'test'"),
                 (6, "grid: 3", ".grid: expected a list, got 3"),
@@ -266,7 +267,11 @@ STEP = HEAD + "steps:\n  - op: hflip\n  - {op: OP,\n     KEY}\n"
                 (5, "grid: [1, 1]", ": a 1x1 grid is no mosaic; expected at least two tiles"),
                 (5, "center_range: [0.7, 0.3]", ": center_range goes from 0.7 to 0.3; expected from low to high"),
                 (6, "center_range: [0, 0.3]", ".center_range.0: expected more than 0, got 0"),
-                (6, "fit: covr", ".fit: expected 'cover', 'contain', 'stretch' or 'crop', got 'covr'"),
+                (
+                    6,
+                    "fit: covr",
+                    ".fit: expected 'cover', 'contain', 'stretch' or 'crop', got 'covr'. Did you mean 'cover'?",
+                ),
                 (6, "size: abc", ".size: expected a whole number or a list, got 'abc'"),
                 (6, "size: -1", ".size: expected at least 1, got -1"),
                 (6, "size: [8]", ".size: expected more items, got [8]"),
@@ -308,7 +313,7 @@ STEP = HEAD + "steps:\n  - op: hflip\n  - {op: OP,\n     KEY}\n"
                 (3, "quality: 90", ": `quality` belongs to `image: jpeg`; png is lossless"),
                 (3, "{image: png, quality: 90}", ": `quality` belongs to `image: jpeg`; png is lossless"),
                 (4, "{image: jpeg, quality: 0}", ".quality: expected at least 1, got 0"),
-                (4, "image: jpg", ".image: expected 'png' or 'jpeg', got 'jpg'"),
+                (4, "image: jpg", ".image: expected 'png' or 'jpeg', got 'jpg'. Did you mean 'jpeg'?"),
                 (4, "fit: cover", ".fit: expected 'letterbox' or 'stretch', got 'cover'"),
                 (4, "size: abc", ".size: expected a whole number or a list, got 'abc'"),
                 (4, "size: 1.5", ".size: expected a whole number or a list, got 1.5"),
@@ -320,14 +325,20 @@ STEP = HEAD + "steps:\n  - op: hflip\n  - {op: OP,\n     KEY}\n"
         ),
         (
             HEAD + "seed: 1\nseed: 2\n",
-            '4: not valid YAML: found duplicate key "seed" with value "2" (original value: "1")',
+            "4: not valid YAML: the key 'seed' stands here twice; take one away",
         ),
         (
             HEAD + "steps:\n\t- op: hflip\n",
-            "4: not valid YAML: found character '\\t' that cannot start any token; indent with spaces",
+            "4: not valid YAML: a tab where spaces are expected; indent with spaces",
         ),
-        ("", "1: expected keys and values at the top, got nothing"),
-        ("- a\n", "1: expected keys and values at the top, got ['a']"),
+        (
+            "",
+            f"1: expected keys and values at the top, such as '{FORM}', got nothing",
+        ),
+        (
+            "- a\n",
+            f"1: expected keys and values at the top, such as '{FORM}', got ['a']",
+        ),
     ],
 )
 def test_complaints(tmp_path: Path, text: str, message: str) -> None:
@@ -429,7 +440,7 @@ def test_the_last_override_counts(tmp_path: Path) -> None:
         ("output.sise=1", "output.sise: unknown key. Did you mean 'size'?"),
         ("source=x", "source: expected keys and values, got 'x'"),
         ("source.format=hand", "source.format: there is no format 'hand'. Did you mean 'hand-bone'?"),
-        ("steps.0=hflip", "steps.0: expected keys and values, got 'hflip'"),
+        ("steps.0=hflip", "steps.0: expected keys and values, such as {op: hflip}, got 'hflip'"),
         ("steps.0.op=mosiac", "steps.0.op: there is no op 'mosiac'. Did you mean 'mosaic'?"),
         ("steps.0.gird=1", "steps.0.gird: unknown key for op 'mosaic'. Did you mean 'grid'?"),
         ("steps.0.grid=[a, 2]", "steps.0.grid.0: expected a whole number, got 'a'"),

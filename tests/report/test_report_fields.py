@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Optional
 import pytest
 from pydantic import BaseModel, Field, model_validator
 
-from augforge.report.fields import describe_fields, example_values, flow, type_name, valid_example
-from augforge.yamlfile import parse_scalar
+from augforge.report.fields import describe_fields, example_values, type_name, valid_example
+from augforge.yamlfile import flow, parse_scalar
 
 Cell = Annotated[int, Field(ge=1, le=8)]
 

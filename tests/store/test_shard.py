@@ -17,14 +17,13 @@ from hypothesis import strategies as st
 
 from augforge.cache.work import Payload, payload_digest
 from augforge.errors import DatasetError
+from augforge.store.cutting import SHARD_PIXELS, mean_rows
 from augforge.store.shard import (
     ROW_GROUP_BYTES,
     SCHEMA,
-    SHARD_PIXELS,
     Shard,
     ShardPlan,
     ShardRow,
-    mean_rows,
     plan_shards,
     write_shard,
 )

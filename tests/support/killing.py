@@ -16,6 +16,8 @@ from typing import Any
 
 from recorder import Operation, before_each_operation
 
+from augforge.progress import Silent
+
 SERVER: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 PRELOADED = [
     "augforge.engine.builder",
@@ -35,6 +37,25 @@ def build(recipe: Path, out: Path, jobs: int = 1) -> None:
     from augforge.engine.builder import build as run
 
     run(recipe, out, jobs=jobs)
+
+
+class _Deadly(Silent):
+    """A display of progress that kills its process after some batches."""
+
+    def __init__(self, batches: int) -> None:
+        self._left = batches
+
+    def advance(self, count: int) -> None:
+        self._left -= 1
+        if self._left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def build_some_batches(recipe: Path, out: str | Path, backend: str, address: str | None, batches: int) -> None:
+    """Begin a build, which is killed when one batch more than these is finished."""
+    from augforge.engine.builder import build as run
+
+    run(recipe, out, backend=backend, address=address, progress=_Deadly(batches))
 
 
 def gc(folder: Path) -> None:

@@ -59,7 +59,7 @@ def with_index(dataset: Dataset, index: pl.DataFrame, **changes: Any) -> Dataset
     files = VersionFiles(dataset.folder, dataset.manifest.model_copy(update=changes), checked=False)
     with TemporaryDirectory() as folder:
         index.write_parquet(Path(folder) / "index.parquet")
-        table = read_sample_table(Path(folder) / "index.parquet", dataset.classes)
+        table = read_sample_table(Path(folder) / "index.parquet", files.manifest.classes)
     files.__dict__["index"] = index
     return Dataset(files, table)
 

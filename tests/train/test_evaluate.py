@@ -30,6 +30,7 @@ from augforge.train.evaluation.tables import render_evaluation
 from augforge.train.labels.groups import LabelGroup
 from augforge.train.prediction.inference import Prediction, Window
 from augforge.train.run import TrainingRun
+from augforge.train.suspects import worst_predictions
 
 OUTPUTS = ("heart", "lung")
 SIZE = 64
@@ -373,3 +374,31 @@ def test_what_a_classifier_cannot_be_asked(
         judged(FakeClassifier(tmp_path / "run"), [levels], window=Window((32, 32)))
     with pytest.raises(TrainError, match=r"has the labels none; expected .* bright, dark"):
         judged(FakeClassifier(tmp_path / "run"), [toy])
+
+
+# ---- what a review shows of it --------------------------------------------------------------------------------
+
+
+def test_worst_predictions_are_those_of_the_lowest_dice(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FakeRun(
+        tmp_path / "run", lambda masks, sample: np.roll(masks, 9, axis=2) if "scan1" in sample.name else masks
+    )
+    monkeypatch.setattr(TrainingRun, "open", lambda folder: run)
+    with pytest.raises(TrainError, match=r"was not evaluated yet\. Do it first: augforge evaluate"):
+        worst_predictions(run.folder, 5)
+    result = evaluate(run.folder, [toy], worst=0)
+    table = pl.read_parquet(Path(result["folder"]) / "samples.parquet").select("name", "mean_dice")
+    scored = table.with_columns(pl.col("mean_dice").fill_nan(None)).drop_nulls()
+    expected = scored.sort("mean_dice", "name")["name"].to_list()
+    cases = worst_predictions(run.folder, 2)
+    assert [case.name for case in cases] == expected[:2]
+    assert cases[0].view.predict is not None and cases[0].view.predicted_classes == run.outputs
+    sample: Any = cases[0].view.load()
+    assert sample.name == open_dataset(toy).by_name(cases[0].name).name
+    predicted = bitmask.to_masks(cases[0].view.predict(), 2)
+    truth = [bitmask.class_mask(sample.masks, c) for c in (2, 0)]  # the order of the run's outputs
+    shift = 9 if "scan1" in sample.name else 0
+    for found, mask in zip(predicted, truth, strict=True):
+        assert np.array_equal(found, np.roll(mask, shift, axis=1))

@@ -186,7 +186,9 @@ def test_the_threshold_of_the_highest_f1_nearest_to_the_configured_one(tmp_path:
     said = np.array([[0.1, 0.1, 0.2], [0.32, 0.2, 0.3], [0.46, 0.9, 0.4], [0.9, 0.95, 0.5]], np.float32)
     true = np.array([[0, 1, 0], [0, 0, 0], [1, 1, 0], [1, 0, 0]], bool)
     groups = (LabelGroup("found", ("a", "b", "never"), multi=True),)
-    entries = tune(run(tmp_path / "run", groups=groups), said, true, (0.05, 0.35, 0.4, 0.45, 0.5, 0.95))
+    entries = tune(
+        run(tmp_path / "run", groups=groups), said, true, np.ones_like(true), (0.05, 0.35, 0.4, 0.45, 0.5, 0.95)
+    )
     assert [entry["threshold"] for entry in entries] == [0.45, 0.05, 0.5]
     assert entries[0]["before"] == pytest.approx(2 / 3) and entries[0]["after"] == 1
     assert entries[1]["after"] == pytest.approx(2 * 2 / (2 + 4))

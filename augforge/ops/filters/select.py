@@ -11,14 +11,14 @@ from pydantic import Field, field_validator, model_validator
 from augforge import bitmask
 from augforge.ops.conditions import check_syntax, evaluate_condition
 from augforge.ops.core import Candidate, Context, Examples, FilterParams, Flag, filter_op, table_filter
-from augforge.sample import IGNORE, Sample
+from augforge.sample import IGNORE, Sample, weights_or_none
 
 
 def label_values(sample: Sample, ctx: Context) -> dict[str, float | None]:
-    """The value of each label; None if the sample has no label vector."""
+    """The value of each label; None if it is unknown, all of them if the sample has no label vector."""
     if sample.label is None:
         return dict.fromkeys(ctx.labels)
-    return dict(zip(ctx.labels, sample.label.tolist(), strict=True))
+    return dict(zip(ctx.labels, weights_or_none(sample.label), strict=True))
 
 
 def class_areas(sample: Sample, ctx: Context) -> dict[str, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +14,7 @@ from augforge.errors import SourceError, some
 from augforge.sample import NO_CLASSES, Sample
 from augforge.sources.classes import ClassTable, class_table, report_alike_labels
 from augforge.sources.core import Listing, PhotoSource, Record, source
+from augforge.sources.formats.csv_labels import GivenLabel, label_text, names_of_given, read_weight, tell_empty_cells
 from augforge.sources.loading import known_bits, load_image, load_labelled_image, make_sample
 from augforge.sources.raster.runs import COLUMNS, Order, parse_runs, runs_digest, runs_mask
 from augforge.sources.scan.agreeing import existing_place
@@ -40,10 +41,11 @@ class CsvTable(PhotoSource):
     Run lengths: one row per image and class; or, with ``rles``, one column per class, which the column is named after.
     Several rows of one image and class are united. An empty cell, or -1, is an empty mask; if the class is empty too,
     the image is labelled and shows no class. Labels: with ``label`` one column names the label of each image, with
-    ``labels`` several columns hold weights from 0 to 1. ``classes`` and ``class_map`` are then about these labels, and
-    the class table is ``ignore`` alone, unknown everywhere. The usual group is the image's folder, but a folder that
-    stands for the label (one label each, and named as it, or three or more of them) is none. Without ``classes`` the
-    classes are sorted, or in the order of ``rles`` or ``labels``. Images that the table does not name are no samples.
+    ``labels`` several columns hold weights from 0 to 1, or nothing where a label is unknown. ``classes`` and
+    ``class_map`` are then about these labels, and the class table is ``ignore`` alone, unknown everywhere. The usual
+    group is the image's folder, but a folder that stands for the label (one label each, and named as it, or three or
+    more of them) is none. Without ``classes`` the classes are sorted, or in the order of ``rles`` or ``labels``. Images
+    that the table does not name are no samples.
     """
 
     adapter_version: ClassVar[int] = 2
@@ -208,17 +210,18 @@ ROOT/                          source.path
         names: tuple[str, ...],
         scan: Scan,
     ) -> Iterator[Record]:
-        labels: dict[str, int | list[float]] = {}
+        labels: dict[str, GivenLabel] = {}
         for name, image in images.items():
             try:
                 labels[name] = self._read_label(table, image, names)
             except SourceError as error:
                 scan.bad_sample(name, "broken label", str(error))
-        level = self._class_level(scan, {name: _label_text(label, names) for name, label in labels.items()})
+        tell_empty_cells(scan, labels)
+        level = self._class_level(scan, {name: label_text(label, names) for name, label in labels.items()})
         for name, label in labels.items():
             place, group = images[name].place, group_without_class(name, level)
             data = {"label": label, "of": len(names)}
-            given = _given_labels(label, names)
+            given = names_of_given(label, names)
             yield make_record(name, place, facts[place], label, group=group, data=data, drawn=given)
 
     def _class_level(self, scan: Scan, labels: Mapping[str, str]) -> int | None:
@@ -231,8 +234,8 @@ ROOT/                          source.path
             scan.find("one label a group", fact, remedy, folders)
         return level
 
-    def _read_label(self, table: Table, image: _Image, names: tuple[str, ...]) -> int | list[float]:
-        """The index of the image's label, or the weights of all labels."""
+    def _read_label(self, table: Table, image: _Image, names: tuple[str, ...]) -> GivenLabel:
+        """The index of the image's label, or the weights of all labels; None for those whose cells are empty."""
         row, where = image.rows[0], table.where(image.rows[0])
         if len(image.rows) > 1:
             raise SourceError(f"{table.where(image.rows[1])}: {image.place} stands there twice. Keep one of the rows.")
@@ -248,13 +251,14 @@ ROOT/                          source.path
             if name is None:
                 raise SourceError(f"{where}: class_map leaves its label out, and it has no other.")
             return names.index(name)
-        weights = dict.fromkeys(names, 0.0)
+        weights: dict[str | None, list[float]] = {name: [0.0] for name in names}
+        weights.update((self.class_of(column), []) for column in self.labels)
         for column in self.labels:
             name = self.require_class(column, names, str(table.path))
-            weight = _read_weight(cells[table.column(column)], f"{where}: column '{column}'")
-            if name is not None:
-                weights[name] = max(weights[name], weight)
-        return list(weights.values())
+            weight = read_weight(cells[table.column(column)], f"{where}: column '{column}'")
+            if name is not None and weight is not None:
+                weights[name].append(weight)
+        return [max(weights[name], default=None) for name in names]
 
     def load(self, record: Record, classes: tuple[str, ...]) -> Sample:
         if "label" in record.data:
@@ -269,30 +273,7 @@ ROOT/                          source.path
         return make_sample(record, image, planes, known_bits(record, classes))
 
 
-def _given_labels(label: int | list[float], names: Sequence[str]) -> list[str]:
-    """The labels that an image has."""
-    if isinstance(label, int):
-        return [names[label]]
-    return [name for name, value in zip(names, label, strict=True) if value]
-
-
-def _label_text(label: int | list[float], names: tuple[str, ...]) -> str:
-    """A label as text that a folder may be named after: its name, or its weights if they name several."""
-    weights = [] if isinstance(label, int) else [name for name, weight in zip(names, label, strict=True) if weight]
-    return names[label] if isinstance(label, int) else "+".join(weights)
-
-
 def _run_lengths(cell: Any) -> str:
     """The run lengths in a cell; -1 means that there are none."""
     text = key_text(cell)
     return "" if text == "-1" else text
-
-
-def _read_weight(cell: Any, where: str) -> float:
-    try:
-        weight = float(cell)
-    except (TypeError, ValueError):
-        weight = -1.0
-    if not 0 <= weight <= 1:
-        raise SourceError(f"{where} holds '{cell}'; expected a weight from 0 to 1. Correct the cell.")
-    return weight

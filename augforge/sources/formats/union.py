@@ -8,15 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError, nearest
 from augforge.keys import digest
 from augforge.ops.sides import Sides
-from augforge.sample import Label, Sample
+from augforge.sample import Sample
 from augforge.sources.core import SOURCES, Listing, Record, Refused, Source, source
+from augforge.sources.formats.union_labels import Missing, UnionLabels, class_warning, spread
 from augforge.sources.loading import with_ignore
 from augforge.sources.looks import as_it_looks, find_alike
 from augforge.sources.options import REST, MetadataColumns
@@ -96,8 +96,9 @@ class Union(Source):
     """Reads several sources as one: each is an entry with its own format, path and options, under one class list.
 
     A class that a source never labelled is unknown in its samples, not absent; but a source without ``ignore`` has no
-    such pixels. Each source has its own class_map, and the resulting classes must be among ``classes``; without that
-    list the classes are those of the sources, one source after the other.
+    such pixels. A label that a source does not have is unknown, too, unless each sample has exactly one label, which
+    then is no other. Each source has its own class_map, and the resulting classes must be among ``classes``; without
+    that list the classes are those of the sources, one source after the other.
 
     Samples' names begin with the ``name`` of their source, by default that of its folder, so that they differ. So do
     groups, unless ``shared_groups`` says that the same group is the same patient everywhere. With ``split: test`` (or
@@ -126,6 +127,11 @@ source:                        in the recipe
         examples=[[{"format": "hand-bone", "path": "../data/FOLDER"}]],
     )
     shared_groups: bool = Field(False, description="a group's name means the same group in all sources")
+    missing_labels: Missing = Field(
+        "auto",
+        description="what a label is in samples of a source that does not have it: absent if each sample of the union "
+        "has exactly one label, else unknown; or what is said here",
+    )
 
     @model_validator(mode="after")
     def _check_one_class_list(self) -> Union:
@@ -184,15 +190,15 @@ source:                        in the recipe
                 scan.source_error(str(error))
         scan.raise_problems()
         classes = self._class_table(listings)
-        labels = tuple(dict.fromkeys(label for listing in listings for label in listing.labels))
+        labels = UnionLabels.of(listings, self.missing_labels)
         for member, listing in zip(self.members, listings, strict=True):
-            self._take_over(scan, member, listing, labels)
+            self._take_over(scan, member, listing, classes, labels)
         records = (
             self._make_record(number, member, listing, record, labels)
             for number, (member, listing) in enumerate(zip(self.members, listings, strict=True))
             for record in listing.records
         )
-        return replace(scan.make_listing(records, classes, labels), sides=self._united_sides(listings))
+        return replace(scan.make_listing(records, classes, labels.names), sides=self._united_sides(listings))
 
     def _united_sides(self, listings: Sequence[Listing]) -> Sides:
         """The sides of all sources, under the union's names. Raises PlanError if they contradict each other."""
@@ -232,7 +238,7 @@ source:                        in the recipe
         names = record.data["classes"]
         sample = member.source.load(inner, names)
         mapping = [classes.index(self._as_listed(name)) for name in names]
-        label = _spread_label(sample.label, record.data["labels"])
+        label = spread(sample.label, record.data["labels"])
         found = remap_sample(sample, mapping, len(classes))
         return replace(found, name=record.name, label=label, known=with_ignore(found.known, classes))
 
@@ -254,47 +260,41 @@ source:                        in the recipe
         """A class of a source as the union writes it, however its accents are composed."""
         return find_alike(name, self.classes or ()) or as_it_looks(name)
 
-    def _take_over(self, scan: Scan, member: Member, listing: Listing, labels: Sequence[str]) -> None:
-        """Take over what a source refused and warned of, and warn of the label names that it lacks."""
+    def _take_over(
+        self, scan: Scan, member: Member, listing: Listing, classes: tuple[str, ...], labels: UnionLabels
+    ) -> None:
+        """Take over what a source refused and warned of, and warn of the classes and labels that it lacks."""
         scan.refused += [replace(row, name=f"{member.name}/{row.name}") for row in listing.refused]
         scan.warnings += [f"{member.name}: {text}" for text in listing.warnings]
         scan.licences |= listing.licences
         for found in listing.all_findings:
             if found.kind not in OF_THE_WHOLE:  # these are looked for once more, in the union
                 scan.findings.append(replace(found, message=f"{member.name}: {found.message}"))
-        missing = [label for label in labels if label not in listing.labels]
-        if listing.labels and missing:
-            scan.warnings.append(f"{member.name} has no label {', '.join(missing)}: it counts as 0 in its samples")
+        own = [self._as_listed(name) for name in listing.classes]
+        scan.warnings += filter(None, [class_warning(member.name, own, classes), labels.warning(member.name, listing)])
 
     def _make_record(
-        self, number: int, member: Member, listing: Listing, record: Record, labels: tuple[str, ...]
+        self, number: int, member: Member, listing: Listing, record: Record, labels: UnionLabels
     ) -> Record:
-        places = [labels.index(label) for label in listing.labels]
+        places = labels.places(listing)
+        unknown = labels.missing_in(listing) if places["unknown"] else []  # no other ids hold them
         return replace(
             record,
             name=f"{member.name}/{record.name}",
             group=self._group_of(member, record.group),
             split=member.split or record.split,
-            content=digest(member.source.adapter(), record.name, record.content, listing.classes, listing.labels),
+            content=digest(
+                member.source.adapter(), record.name, record.content, listing.classes, listing.labels, *unknown
+            ),
             data={
                 "source": number,
                 "name": record.name,
                 "data": record.data,
                 "classes": listing.classes,
-                "labels": [places, len(labels)],
+                "labels": places,
                 "groups": [self._group_of(member, group) for group in record.data.get("groups", [record.group])],
             },
         )
 
     def _group_of(self, member: Member, group: str) -> str:
         return group if self.shared_groups else f"{member.name}/{group}"
-
-
-def _spread_label(label: Label | None, places: tuple[Sequence[int], int]) -> Label | None:
-    """A label vector spread over the union's table of label names."""
-    if label is None:
-        return None
-    index, count = places
-    spread = np.zeros(count, np.float32)
-    spread[list(index)] = label
-    return spread

@@ -22,6 +22,7 @@ KINDS = frozenset(
     class_map without effect
     classes alike
     coordinates within 0 to 1
+    empty label cells
     folders left aside
     grey levels in masks
     groups of one image

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from augforge.errors import plural, some
+from augforge.sources.detecting.glance import IMAGES
 from augforge.sources.listing import Finding, Refused
-from augforge.sources.scan.likely import IMAGES
 from augforge.sources.scan.walking import holds_file
 
 FILES_ASIDE = "annotation files left aside"

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from augforge.errors import SourceError, nearest
 from augforge.sample import IGNORE
 from augforge.sources.class_lists import VOC
-from augforge.sources.raster.masks import check_lossless
+from augforge.sources.raster.masks import check_lossless, palette_in
 from augforge.sources.scan.images import decode, parse_header, read_bytes, turn_upright
 
 Colour = tuple[int, int, int]
@@ -24,6 +24,7 @@ Colour = tuple[int, int, int]
 _VOID = 255
 _NO_CLASS = 0
 _UNKNOWN = 65535
+_MOST_COLOURS = 1000
 
 
 def _voc_colour(value: int) -> Colour:
@@ -169,6 +170,17 @@ class ColourTable:
             f"the nearest colour is {nearest}. Add it to source.colors, correct the mask, or set color_tolerance if "
             "resizing or JPEG mixed the colours."
         )
+
+
+def colours_in(path: Path) -> set[Colour]:
+    """The colours of a picture of three channels or more, of 8 bits; nothing for gray, palettes and other files."""
+    data = read_bytes(path)
+    pixels = decode(data, parse_header(data, path), path)
+    if pixels.ndim != 3 or pixels.dtype != np.uint8 or palette_in(path) is not None:
+        return set()
+    wide = pixels.astype(np.int64)
+    codes = np.unique(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2])
+    return {(int(red), int(green), int(blue)) for red, green, blue in _channels(codes[:_MOST_COLOURS])}
 
 
 def _code(colour: Colour) -> int:

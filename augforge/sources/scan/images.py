@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from augforge.errors import SourceError
@@ -41,6 +41,7 @@ from augforge.sources.scan.headers import (
     tiff_pixels,
     webp_header,
 )
+from augforge.store.png import decode_png
 
 IMAGE_FACTS = "image@3"
 """The kind of `image_facts` in a file cache; renamed when `image_facts` changes."""
@@ -157,7 +158,7 @@ def _png_header(data: bytes, path: Path) -> Header:
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     """A chunk of a PNG, with its length and checksum."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", isal_zlib.crc32(kind + body))
 
 
 def png_chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, memoryview]]:
@@ -169,7 +170,7 @@ def png_chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, memoryview]]:
         end = at + 12 + length
         if end > len(data):
             raise damaged_error(path, f"the PNG ends at byte {len(data)}, inside a chunk or before its end mark")
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+        if isal_zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise damaged_error(path, f"the checksum of the PNG chunk at byte {at} is wrong")
         yield kind, view[at + 8 : end - 4]
         at = end
@@ -236,7 +237,7 @@ _HEADERS: dict[str, Callable[[bytes, Path], Header]] = {
 
 def decode(data: bytes, header: Header, path: Path) -> NDArray[Any]:
     """Pixels as stored, (H, W) or RGB or RGBA, checked against the header; SourceError if that fails."""
-    plain = tiff_pixels(data, path) if header.kind == "tiff" else None
+    plain = tiff_pixels(data, path) if header.kind == "tiff" else decode_png(data)
     pixels = _to_rgb(_cv2_pixels(data, path)) if plain is None else plain
     if pixels.shape != header.stored_shape or pixels.dtype.itemsize * 8 != header.bits:
         fact = f"its pixels decode to {pixels.dtype} {pixels.shape}, its header says {header.bits} bits"

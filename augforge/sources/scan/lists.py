@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
 from augforge.errors import SourceError
+from augforge.sources.detecting.glance import IMAGES
 from augforge.sources.scan.agreeing import Agreeing
 from augforge.sources.scan.documents import read_text
-from augforge.sources.scan.likely import IMAGES
 from augforge.sources.scan.own_splits import is_split_name, own_split, split_folder
 from augforge.sources.scan.scanning import Scan
 

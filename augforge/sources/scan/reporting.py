@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from augforge.errors import SourceError
+from augforge.errors import SourceError, some
 from augforge.sources.core import Source
 from augforge.sources.listing import Finding, Refused
 from augforge.sources.plausibility.outlines import OutlineCensus
@@ -122,5 +123,27 @@ class ScanReport:
             raise SourceError(problems[0] + clear_hint(self.source))
         if problems:
             more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-            shown = "".join(f"\n  - {problem}" for problem in problems[:_SHOWN])
-            raise SourceError(f"{len(problems)} problems in {self.source.root}:{shown}{more}{clear_hint(self.source)}")
+            advice = _common_advice(problems)
+            shown = "".join(f"\n  - {_without_advice(each) if advice else each}" for each in problems[:_SHOWN])
+            fact = f"{len(problems)} problems in {self.source.root}:{shown}{more}{advice}"
+            raise SourceError(f"{fact}{clear_hint(self.source)}")
+
+
+_UNKNOWN_LABEL = re.compile(r".*label '(.*?)' is not in classes\.", re.DOTALL)
+
+
+def _common_advice(problems: Sequence[str]) -> str:
+    """What to do about labels that are not in the classes, once for all of them; empty if there are fewer than two."""
+    found = [match[1] for problem in problems if (match := _UNKNOWN_LABEL.search(problem))]
+    if len(found) < 2:
+        return ""
+    labels = sorted({*found})
+    example = f"class_map: {{{labels[0]}: CLASS}}"
+    names = f"{some(labels, 10)} {'is' if len(labels) == 1 else 'are'} not in classes"
+    return f"\n  {names}. Map what is meant, '{example}', and leave out all others: 'class_map: {{\"*\": null}}'."
+
+
+def _without_advice(problem: str) -> str:
+    """A problem without what is advised for all labels of its kind."""
+    found = _UNKNOWN_LABEL.search(problem)
+    return problem[: found.end() - 1] if found else problem

@@ -18,13 +18,14 @@ from augforge.cache.filecache import FileCache
 from augforge.cache.shelf import Shelf
 from augforge.errors import OldNames, SourceError
 from augforge.sources.core import Listing, Record, Records, Refused, Source
+from augforge.sources.detecting.glance import IMAGES
 from augforge.sources.licences import Licence
 from augforge.sources.looks import as_it_looks, as_spoken, look_alike
 from augforge.sources.plausibility.listed import Census
 from augforge.sources.scan.agreeing import Agreeing
 from augforge.sources.scan.images import IMAGE_FACTS, image_facts
 from augforge.sources.scan.joining import check_group_column, open_table, with_group, with_licence, with_row
-from augforge.sources.scan.likely import IMAGES, conversion_of, layout_error, report_unread, unread_images
+from augforge.sources.scan.likely import conversion_of, layout_error, report_unread, unread_images
 from augforge.sources.scan.orientation import Claim, as_stored, settle_orientation
 from augforge.sources.scan.own_splits import Splits
 from augforge.sources.scan.reading import readers_of

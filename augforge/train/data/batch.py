@@ -89,11 +89,18 @@ def unpack(planes: Any, known: Any, classes: Sequence[str], regions: Sequence[st
         known classes that are not marked to be ignored.
     """
     outputs = [c for c, name in enumerate(classes) if name != IGNORE and name not in regions]
-    masks = bitmask.class_layers(planes, outputs)
+    masks = _class_layers(planes, outputs)
     counted = known[..., outputs][..., None, None]
     if IGNORE in classes:
-        counted = counted & ~bitmask.class_layers(planes, [classes.index(IGNORE)])
+        counted = counted & ~_class_layers(planes, [classes.index(IGNORE)])
     return masks, counted
+
+
+def _class_layers(planes: Any, classes: Sequence[int]) -> Any:
+    """`bitmask.class_layers`; tensors in main memory as arrays, of which only the classes' boxes are unpacked."""
+    if isinstance(planes, Tensor) and planes.device.type == "cpu":
+        return torch.from_numpy(bitmask.class_layers(planes.numpy(), classes))
+    return bitmask.class_layers(planes, classes)
 
 
 def images_to_device(batch: Batch, device: torch.device | str, channels: int | None = None) -> Tensor:

@@ -68,12 +68,16 @@ class TrainingSet:
     @property
     def labelled(self) -> NDArray[np.bool_]:
         """Which labels are at least 0.5, (N, labels); all False for a sample without label vector."""
+        return self._label_values >= 0.5
+
+    @property
+    def _label_values(self) -> NDArray[np.float64]:
         none = [0.0] * len(self.labels)
-        return np.array([none if label is None else label for label in self.column("label")]) >= 0.5
+        return np.array([none if label is None else label for label in self.column("label")], float)
 
     @property
     def label_vectors(self) -> NDArray[np.float64]:
-        """The label vectors, (N, labels); of samples that all have one."""
+        """The label vectors, (N, labels), NaN where a label is unknown; of samples that all have one."""
         return np.concatenate([label_vectors(part) for part in self._parts])
 
     def rarity_weights(self) -> NDArray[np.float64]:
@@ -86,13 +90,13 @@ class TrainingSet:
         names = [name for name in self.classes if name != IGNORE]
         areas = np.array([[area[name] for name in names] for area in self.column("area")], float)  # NaN: not known
         shown = areas > 0 if names else self.labelled
-        known = ~np.isnan(areas) if names else np.ones(shown.shape, bool)
+        known = ~np.isnan(areas if names else self._label_values)
         shares = np.maximum(shown.sum(axis=0), 1) / np.maximum(known.sum(axis=0), 1)
         return np.asarray(np.where(shown, 1 / shares, 1.0).max(axis=1, initial=1.0))
 
 
 def label_vectors(dataset: Dataset) -> NDArray[np.float64]:
-    """The label vectors of a dataset's samples, (N, labels); all must have one."""
+    """The label vectors of a dataset's samples, (N, labels), NaN where a label is unknown; all must have one."""
     return np.array(dataset.index["label"].to_list(), np.float64).reshape(len(dataset), len(dataset.labels))
 
 

@@ -69,10 +69,10 @@ def _score_table(model: TrainedModel, common: CommonSet, probabilities: Vectors,
     right = predicted == true
     tables = []
     for group, part in slices(model.groups):
-        labelled = labelled_rows(group, truth[:, part])
+        known = labelled_rows(group, truth[:, part])[:, None] & ~np.isnan(truth)
         for label, c in zip(group.labels, range(part.start, part.stop), strict=True):
-            on_given = np.where(true[:, c] & labelled, right[:, c], np.nan)
-            on_others = np.where(~true[:, c] & labelled & group.multi, right[:, c], np.nan)
+            on_given = np.where(true[:, c] & known[:, c], right[:, c], np.nan)
+            on_others = np.where(~true[:, c] & known[:, c] & group.multi, right[:, c], np.nan)
             names = (common.names, common.groups, [label] * len(true))
             said = (true[:, c], probabilities[:, c], predicted[:, c].astype(np.int64))
             values = (*names, *said, on_given, on_others, [1.0] * len(true))

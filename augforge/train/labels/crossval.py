@@ -97,10 +97,11 @@ def label_qualities(groups: Sequence[LabelGroup], probabilities: Vectors, truth:
     """The probability of what each label says, (N, L): p of a label that holds, 1 - p of one that does not.
 
     That is the self-confidence of cleanlab (Northcutt, Jiang and Chuang, "Confident learning", 2021). NaN for labels of
-    a single group that do not hold: their probabilities say nothing beyond that of the one that does.
+    a single group that do not hold: their probabilities say nothing beyond that of the one that does; and where a label
+    is unknown.
     """
     true = true_labels(groups, truth)
-    quality = np.where(true, probabilities, 1 - probabilities)
+    quality = np.where(np.isnan(truth), np.nan, np.where(true, probabilities, 1 - probabilities))
     for group, part in slices(groups):
         if not group.multi:
             quality[:, part] = np.where(true[:, part], quality[:, part], np.nan)

@@ -120,16 +120,18 @@ def _advance(predictions: Iterable[LabelPrediction], progress: Progress) -> list
 def sample_losses(groups: Sequence[LabelGroup], probabilities: Vectors, truth: Vectors) -> NDArray[np.float64]:
     """How surprising the labels of each sample are to the model, (N,): the mean of its groups' losses.
 
-    The loss of a single group is the cross entropy, that of others the mean over its labels of the binary one; 0 where
-    a sample is not labelled in a group.
+    The loss of a single group is the cross entropy, that of others the mean over its known labels of the binary one; 0
+    where a sample is not labelled in a group.
     """
     likely = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
     losses = np.zeros((len(truth), len(groups)))
     for column, (group, part) in enumerate(slices(groups)):
-        p, t = likely[:, part], truth[:, part]
+        known = ~np.isnan(truth[:, part])
+        p, t = likely[:, part], np.nan_to_num(truth[:, part])
         entropy = -(t * np.log(p))
-        entropy = (entropy - (1 - t) * np.log(1 - p)).mean(axis=1) if group.multi else entropy.sum(axis=1)
-        losses[:, column] = np.where(labelled_rows(group, t), entropy, 0)
+        if group.multi:
+            entropy = (entropy - (1 - t) * np.log(1 - p)) * known / np.maximum(known.sum(axis=1, keepdims=True), 1)
+        losses[:, column] = np.where(labelled_rows(group, truth[:, part]), entropy.sum(axis=1), 0)
     return np.asarray(losses.mean(axis=1))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from augforge.errors import TrainError, nearest, some
 
 Vectors = NDArray[np.floating[Any]]
-"""(N, L), one row per sample, 0 to 1."""
+"""(N, L), one row per sample, 0 to 1; NaN where a label is unknown."""
 Flags = NDArray[np.bool_]
 Kind = Literal["single", "multi"]
 
@@ -96,7 +96,7 @@ def derive_groups(
     _check_names(chosen, task, labels)
     groups, warnings = [], list[str]()
     for name, group in chosen.items():
-        sums = truth[:, [labels.index(label) for label in group]].sum(axis=1)
+        sums = np.nansum(truth[:, [labels.index(label) for label in group]], axis=1)
         kind = task.get(name) if isinstance(task, Mapping) else task
         if kind == "single":
             warnings += _check_single(name, group, sums, names)
@@ -168,16 +168,25 @@ def _doubt(name: str, sums: NDArray[Any], names: Sequence[str]) -> Iterator[str]
 
 
 def select_labels(groups: Sequence[LabelGroup], labels: Sequence[str], truth: Vectors, names: Sequence[str]) -> Vectors:
-    """The columns of a dataset's label vectors that a run predicts, in its order: (N, L).
+    """The columns of a dataset's label vectors that a run predicts, in its order: (N, L), see `settle_unknown`.
 
     Raises:
         TrainError: of a single group, a sample has several labels.
     """
-    chosen = truth[:, [labels.index(label) for label in labels_of(groups)]]
+    chosen = settle_unknown(groups, truth[:, [labels.index(label) for label in labels_of(groups)]])
     for group, part in slices(groups):
         if not group.multi:
             _check_alternatives(group.name, chosen[:, part].sum(axis=1), names)
     return chosen
+
+
+def settle_unknown(groups: Sequence[LabelGroup], truth: Vectors) -> Vectors:
+    """The vectors, (N, L), without NaN in single groups: where one label is true, those that are unknown are not."""
+    settled = np.array(truth)
+    for group, part in slices(groups):
+        if not group.multi:
+            settled[:, part] = np.nan_to_num(truth[:, part])
+    return settled
 
 
 def true_labels(groups: Sequence[LabelGroup], truth: Vectors) -> Flags:
@@ -199,8 +208,11 @@ def predicted_labels(groups: Sequence[LabelGroup], probabilities: Vectors, thres
 
 
 def labelled_rows(group: LabelGroup, truth: Vectors) -> Flags:
-    """The samples that are labelled in a group, (N,), of the group's columns: of a single one, rows that are not 0."""
-    return np.ones(len(truth), bool) if group.multi else truth.sum(axis=1) > 0
+    """The samples that are labelled in a group, (N,), of the group's columns.
+
+    Of a single one these are rows that are not 0, of others those of which any label is known.
+    """
+    return np.asarray(~np.isnan(truth).all(axis=1) if group.multi else truth.sum(axis=1) > 0)
 
 
 def _highest(values: Vectors) -> Flags:
@@ -209,13 +221,15 @@ def _highest(values: Vectors) -> Flags:
 
 
 def absent_label_warnings(groups: Sequence[LabelGroup], truth: Vectors) -> Iterator[str]:
-    """Warnings of labels that no training sample has, or all have.
+    """Warnings of labels that no training sample has, or all have, or that are unknown in some.
 
     Raises:
         TrainError: that is so for all labels: there is nothing to learn.
     """
-    never, varies = truth.max(axis=0) == 0, truth.max(axis=0) > truth.min(axis=0)
-    if not varies.any():
+    known = ~np.isnan(truth)
+    high, low = np.nan_to_num(truth).max(axis=0), np.where(known, truth, np.inf).min(axis=0)
+    never = high == 0
+    if not (high > low).any():
         raise TrainError(
             "all training samples have the same labels, so there is nothing to learn. Look at the split: augforge "
             "inspect"
@@ -226,6 +240,13 @@ def absent_label_warnings(groups: Sequence[LabelGroup], truth: Vectors) -> Itera
             f"no training sample has the label {some(absent, _SHOWN)}: the network learns that none ever has. Leave "
             "it out with class_map, or add samples"
         )
-    always = [label for label, low in zip(labels_of(groups), truth.min(axis=0), strict=True) if low >= _TRUE]
+    always = [label for label, least in zip(labels_of(groups), low, strict=True) if _TRUE <= least < np.inf]
     if always:
         yield f"all training samples have the label {some(always, _SHOWN)}: the network learns that it is always there"
+    partly = [label for label, column in zip(labels_of(groups), known.T, strict=True) if not column.all()]
+    if partly:
+        fewest = int(known.sum(axis=0).min())
+        yield (
+            f"{some(partly, _SHOWN)} {'is' if len(partly) == 1 else 'are'} unknown in some training samples, the one "
+            f"known least in all but {_samples(fewest)}; a sample counts for the labels that it knows"
+        )

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from augforge.errors import TrainError, nearest
-from augforge.train.labels.groups import Kind, LabelGroup, Vectors, labelled_rows, labels_of, slices
+from augforge.train.labels.groups import Kind, LabelGroup, Vectors, labelled_rows, labels_of, settle_unknown, slices
 from augforge.train.net.losses import Losses, focal_factor, smooth
 from augforge.train.net.pixels import class_weights
 
@@ -34,11 +34,13 @@ class Weights:
         config: of the loss.
         labels: of each label of the group, (K,); None for equal ones.
         positive: of true labels against false ones, (K,); None for equal ones.
+        partly: some labels of some samples are unknown, NaN in the targets: they do not count.
     """
 
     config: LossConfig
     labels: Tensor | None
     positive: Tensor | None
+    partly: bool = False
 
 
 def _cross_entropy(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
@@ -68,13 +70,14 @@ def _focal_share(weights: Weights, target: Tensor) -> Tensor:
 
 def _bce(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
     """Binary cross entropy of each label."""
-    return _mean(weights, _entropy(weights, logits, target))
+    return _mean(weights, _entropy(weights, logits, target.nan_to_num()), target)
 
 
 def _focal_sigmoid(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
     """Focal loss of each label (Lin et al. 2017), for soft targets as quality focal loss (Li et al. 2020)."""
-    factor = focal_factor(logits, smooth(target, weights.config.smoothing), weights.config.gamma)
-    return _mean(weights, _entropy(weights, logits, target) * factor)
+    known = target.nan_to_num()
+    factor = focal_factor(logits, smooth(known, weights.config.smoothing), weights.config.gamma)
+    return _mean(weights, _entropy(weights, logits, known) * factor, target)
 
 
 def _entropy(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
@@ -82,8 +85,18 @@ def _entropy(weights: Weights, logits: Tensor, target: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, soft, pos_weight=weights.positive, reduction="none")
 
 
-def _mean(weights: Weights, values: Tensor) -> Tensor:
+def _mean(weights: Weights, values: Tensor, target: Tensor) -> Tensor:
+    """The mean of values (N, K) where the target is known, by the weights of labels."""
+    if weights.partly:
+        shares = _known_shares(weights, target)
+        return (values * shares).sum() / shares.sum().clamp_min(1e-6)
     return values.mean() if weights.labels is None else (values * weights.labels).mean() / weights.labels.mean()
+
+
+def _known_shares(weights: Weights, target: Tensor) -> Tensor:
+    """How much each label of each sample counts, (N, K): its weight, or 0 where it is unknown."""
+    known = (~target.isnan()).float()
+    return known if weights.labels is None else known * weights.labels
 
 
 def _amount(term: Term, weights: Weights, target: Tensor) -> Tensor:
@@ -91,7 +104,7 @@ def _amount(term: Term, weights: Weights, target: Tensor) -> Tensor:
     if term is _focal_softmax:
         return _focal_share(weights, target).sum()
     if term is not _cross_entropy:
-        return target.new_tensor(len(target))
+        return _known_shares(weights, target).sum() if weights.partly else target.new_tensor(len(target))
     return (target.sum(1) > 0).sum().float() if weights.labels is None else (target @ weights.labels).sum()
 
 
@@ -130,6 +143,7 @@ class LabelLosses:
         self, configs: Sequence[LossConfig], groups: Sequence[LabelGroup], labels: Sequence[str], truth: Vectors
     ) -> None:
         self._columns = [labels.index(label) for label in labels_of(groups)]
+        self._single = torch.tensor([not group.multi for group in groups for _ in group.labels])
         self._terms: list[tuple[str, float, slice, Term, Weights]] = []
         for config in _configs_for(configs, groups):
             self._add(config, groups, truth)
@@ -161,16 +175,21 @@ class LabelLosses:
         """
         factors = torch.ones(len(self._terms)) if shares is None else shares
         with torch.autocast(logits.device.type, enabled=False):
-            logits, target = logits.float(), labels[:, self._columns].float()
+            logits, target = logits.float(), self._targets(labels)
             losses, total = {}, logits.new_zeros(())
             for (key, weight, part, term, weights), factor in zip(self._terms, factors, strict=True):
                 losses[key] = term(_to(weights, logits.device), logits[:, part], target[:, part]) * factor
                 total = total + weight * losses[key]
         return {**losses, "loss": total}
 
+    def _targets(self, labels: Tensor) -> Tensor:
+        """The columns of the outputs, without NaN where exactly one label is true: an unknown one then is not."""
+        target = labels[:, self._columns].float()
+        return torch.where(self._single.to(target.device, non_blocking=True), target.nan_to_num(), target)
+
     def amounts(self, labels: Tensor) -> Tensor:
         """How much of a batch each loss is a mean of, float32 (losses,): see `Losses.amounts`."""
-        target = labels[:, self._columns].float()
+        target = self._targets(labels)
         found = [
             _amount(term, _to(weights, target.device), target[:, part]) for _, _, part, term, weights in self._terms
         ]
@@ -186,7 +205,8 @@ def build_losses(config: TrainConfig, spec: RunSpec, training: TrainingSet) -> L
     if spec.task == "segmentation":
         _check_mask_losses(config.loss)
         return Losses(config.loss, class_weights(config.weights.classes, spec.outputs))
-    truth = training.label_vectors[:, [training.labels.index(label) for label in spec.labels]]
+    columns = [training.labels.index(label) for label in spec.labels]
+    truth = settle_unknown(spec.groups, training.label_vectors[:, columns])
     return LabelLosses(config.loss, spec.groups, training.labels, truth)
 
 
@@ -207,8 +227,8 @@ def _check_mask_losses(configs: Sequence[LossConfig]) -> None:
 
 
 def _to(weights: Weights, device: torch.device) -> Weights:
-    moved = (None if each is None else each.to(device) for each in (weights.labels, weights.positive))
-    return Weights(weights.config, *moved)
+    labels, positive = (None if each is None else each.to(device) for each in (weights.labels, weights.positive))
+    return Weights(weights.config, labels, positive, weights.partly)
 
 
 def _configs_for(configs: Sequence[LossConfig], groups: Sequence[LabelGroup]) -> Sequence[LossConfig]:
@@ -250,7 +270,8 @@ def _weights(config: LossConfig, group: LabelGroup, truth: Vectors, groups: Sequ
             f"loss: pos_weight is for labels of which any number is true, unlike those of {group.name}. Take "
             "class_weights, or name another group: group"
         )
-    rows, have = int(labelled_rows(group, truth).sum()), truth.sum(axis=0)
+    labelled, have = truth[labelled_rows(group, truth)], np.nansum(truth, axis=0)
+    rows = (~np.isnan(labelled)).sum(axis=0)  # of each label
     by_class = rows / (max(1, np.count_nonzero(have)) * np.maximum(have, 1e-9))
     positive = np.where(have < rows, (rows - have) / np.maximum(have, 1e-9), 1)
     balanced_labels, balanced_positive = (np.where(have > 0, each, 1) for each in (by_class, positive))
@@ -258,6 +279,7 @@ def _weights(config: LossConfig, group: LabelGroup, truth: Vectors, groups: Sequ
         config,
         _chosen("class_weights", config.class_weights, balanced_labels, group, groups),
         _chosen("pos_weight", config.pos_weight, balanced_positive, group, groups),
+        bool(np.isnan(truth).any()),
     )
 
 

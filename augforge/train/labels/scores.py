@@ -27,7 +27,7 @@ def label_scores(
 
     Args:
         probabilities: (N, L), 0 to 1.
-        truth: (N, L); may be soft, see `true_labels`.
+        truth: (N, L); may be soft, see `true_labels`; NaN, in multi groups, where a label is unknown: it is not judged.
         groups: of the L labels.
         thresholds: of each label, from which those of multi groups are predicted.
 
@@ -40,12 +40,16 @@ def label_scores(
     for group, part in slices(groups):
         rows = labelled_rows(group, truth[:, part])
         own, holds, said = probabilities[rows, part], true[rows, part], predicted[rows, part]
-        figures = {name: label_figures(own[:, c], holds[:, c], said[:, c]) for c, name in enumerate(group.labels)}
+        known = ~np.isnan(truth[rows, part])
+        figures = {
+            name: label_figures(*(each[known[:, c], c] for each in (own, holds, said)))
+            for c, name in enumerate(group.labels)
+        }
         by_group[group.name] = {
             "task": group.kind,
             "labels": list(group.labels),
             "labelled": int(rows.sum()),
-            **group_scores(group, holds, said, figures),
+            **group_scores(group, holds, said, known, figures),
         }
         classes |= figures
     first = next(iter(by_group.values()))
@@ -57,13 +61,14 @@ _MEANS = ("accuracy", "exact_match", "balanced_accuracy", "mean_auroc", "mean_av
 
 
 def group_scores(
-    group: LabelGroup, true: Flags, predicted: Flags, figures: Mapping[str, Mapping[str, Any]]
+    group: LabelGroup, true: Flags, predicted: Flags, known: Flags, figures: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """The figures of a group, None where they are not defined.
 
     Args:
         group: of K labels.
-        true, predicted: (N, K), which labels hold and are predicted, of the samples labelled in the group.
+        true, predicted, known: (N, K), which labels hold, are predicted and are known, of the samples labelled in the
+            group. What is not known is not judged.
         figures: of each label, from `label_figures`.
 
     Returns:
@@ -73,8 +78,9 @@ def group_scores(
         specificity) / 2; means over labels of AUROC, average precision (mAP) and F1; ``confusion`` of a single group:
         samples by true (row) and predicted label.
     """
-    exact = float((true == predicted).all(axis=1).mean()) if len(true) else None
-    accuracy = (float((true == predicted).mean()) if len(true) else None) if group.multi else exact
+    right = true == predicted
+    exact = float((right | ~known).all(axis=1).mean()) if len(true) else None
+    accuracy = (float(right[known].mean()) if len(true) else None) if group.multi else exact
     balanced = "balanced_accuracy" if group.multi else "recall"
     means = {f"mean_{key}": mean_of(figures.values(), key) for key in ("auroc", "average_precision", "f1")}
     return {

@@ -73,7 +73,7 @@ def tune_label_thresholds(
     for each in predictor.predict(part):
         rows.append(each.probabilities)
         progress.advance(1)
-    classes = tune(run, np.array(rows), true_labels(run.spec.groups, truth), grid)
+    classes = tune(run, np.array(rows), true_labels(run.spec.groups, truth), ~np.isnan(truth), grid)
     return write_thresholds(
         run,
         part,
@@ -88,13 +88,13 @@ def tune_label_thresholds(
 
 
 def tune(
-    run: TrainingRun, probabilities: NDArray[np.float32], true: Flags, grid: Sequence[float]
+    run: TrainingRun, probabilities: NDArray[np.float32], true: Flags, known: Flags, grid: Sequence[float]
 ) -> list[dict[str, Any]]:
     """For each label judged by itself: threshold, F1 before (at the default) and after, samples, and if it was tuned.
 
     Args:
         run: its groups and its configured threshold.
-        probabilities, true: (N, L).
+        probabilities, true, known: (N, L).
         grid: thresholds to try besides the configured one.
     """
     default, tried = run.config.threshold, sorted({*grid, run.config.threshold})
@@ -103,11 +103,12 @@ def tune(
     entries = []
     for group, part in slices(run.spec.groups):
         for label, c in zip(group.labels, range(part.start, part.stop), strict=True) if group.multi else ():
-            scores = {t: _f1(probabilities[:, c] >= np.float32(t), true[:, c]) for t in tried}
-            positive = int(np.count_nonzero(true[:, c]))
-            tuned = 0 < positive < len(true)
+            said, holds = probabilities[known[:, c], c], true[known[:, c], c]
+            scores = {t: _f1(said >= np.float32(t), holds) for t in tried}
+            positive = int(np.count_nonzero(holds))
+            tuned = 0 < positive < len(holds)
             best = max(tried, key=lambda t: (round(scores[t], 9), -abs(t - default))) if tuned else default
-            counts = {"known": len(true), "positive": positive, "tuned": tuned}
+            counts = {"known": len(holds), "positive": positive, "tuned": tuned}
             entries.append(
                 {"name": label, "threshold": best, "before": scores[default], "after": scores[best], **counts}
             )

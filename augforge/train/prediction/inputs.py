@@ -13,7 +13,7 @@ from pydantic import Field
 
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
-from augforge.errors import TrainError
+from augforge.errors import SourceError, TrainError
 from augforge.export.core import suffix_of
 from augforge.files import is_url
 from augforge.lineage import Root
@@ -133,8 +133,16 @@ def _image_source(path: Path, on_error: str) -> Images:
     return Images(path=str(folder), file=file, on_error="reject" if on_error == "skip" else "error")
 
 
+def _scan(source: Source) -> Listing:
+    """List a source; messages do not speak of a recipe, of which there is none."""
+    try:
+        return source.scan(FileCache())
+    except SourceError as error:
+        raise SourceError(str(error).replace("Correct source.path.", "Give the folder of the images.")) from None
+
+
 def _from_source(source: Source) -> Inputs:
-    listing = source.scan(FileCache())
+    listing = _scan(source)
     targets = [
         Target(
             record.name,

@@ -136,7 +136,7 @@ def _label_values(dataset: Dataset, by: str, labels: Sequence[str]) -> list[str 
             f"label_groups.{by}: the dataset has no label '{unknown[0]}'.{nearest(unknown[0], dataset.labels)}"
         )
     columns = [dataset.labels.index(label) for label in labels]
-    rows = [[] if row is None else [row[c] >= 0.5 for c in columns] for row in dataset.index["label"].to_list()]
+    rows = [[] if row is None else [(row[c] or 0) >= 0.5 for c in columns] for row in dataset.index["label"].to_list()]
     return [labels[row.index(True)] if sum(row) == 1 else None for row in rows]
 
 

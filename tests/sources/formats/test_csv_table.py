@@ -254,13 +254,25 @@ def test_an_empty_label(root: Path) -> None:
     assert label_of(load(KIND, root, **named)["P1/b"]) == [1, 0]
 
 
+def test_an_empty_cell_of_weights_is_an_unknown_label(root: Path) -> None:
+    table(root, "a.png,,1", "P1/b.png,0,nan", head="image_name,cold,flu")
+    found = load(KIND, root, labels=["cold", "flu"])
+    assert [str(label_of(found[name])) for name in ("a", "P1/b")] == ["[nan, 1.0]", "[0.0, nan]"]
+    (told,) = [
+        each for each in scan(KIND, root, labels=["cold", "flu"]).all_findings if each.kind == "empty label cells"
+    ]
+    assert set(told.names) == {"a", "P1/b"} and "2 of 2 images" in told.message
+    merged = load(KIND, root, labels=["cold", "flu"], class_map={"cold": "ill", "flu": "ill"})
+    assert [label_of(merged[name]) for name in ("a", "P1/b")] == [[1], [0]]
+
+
 def test_weights(root: Path) -> None:
     path = table(root, "a.png,1,0.25", "P1/b.png,0,1", head="image_name,flu,cold")
     assert scan(KIND, root, labels=["cold", "flu"]).labels == ("cold", "flu")
     assert label_of(load(KIND, root, labels=["cold", "flu"])["a"]) == [0.25, 1]
     merged = load(KIND, root, labels=["cold", "flu"], class_map={"cold": "ill", "flu": "ill"})
     assert label_of(merged["a"]) == [1]
-    for cell in ("2", "-1", "x", "", "nan"):
+    for cell in ("2", "-1", "x", "inf"):
         table(root, f"a.png,{cell},0", head="image_name,flu,cold")
         broken(KIND, root, f"{path}:2: column 'flu' holds '{cell}'", labels=["cold", "flu"])
     with pytest.raises(ValidationError, match="give one of the two"):

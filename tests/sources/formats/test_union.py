@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from augforge.cache.filecache import FileCache
 from augforge.engine.builder import build
 from augforge.errors import RecipeError, SourceError
 from augforge.recipe.recipe import load_recipe
+from augforge.report.counting import label_counts
 from augforge.sample import Sample
 from augforge.sources.core import Listing
-from augforge.sources.formats.union import Union, _spread_label
+from augforge.sources.formats.union import Union
+from augforge.sources.formats.union_labels import spread
 from augforge.store.dataset import open_dataset
 
 SQUARE = [2, 2, 6, 2, 6, 5, 2, 5]
@@ -181,9 +184,9 @@ def test_unions_of_unions(both: Path) -> None:
 
 
 def test_label_vectors() -> None:
-    assert _spread_label(None, ([], 3)) is None
-    spread = _spread_label(np.array([0.5, 1], np.float32), ([2, 0], 3))
-    assert spread is not None and spread.tolist() == [1, 0, 0.5]
+    assert spread(None, {"at": [], "of": 3, "unknown": False}) is None
+    made = spread(np.array([0.5, 1], np.float32), {"at": [2, 0], "of": 3, "unknown": False})
+    assert made is not None and made.tolist() == [1, 0, 0.5]
 
 
 def test_labels_of_classification(both: Path) -> None:
@@ -199,6 +202,76 @@ def test_labels_of_classification(both: Path) -> None:
     assert any("d has no label cat, dog" in text for text in listing.warnings)
     vectors = [label_of(source.load(record, listing.classes)) for record in listing.records]
     assert sorted(vectors) == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
+
+
+def put_findings(root: Path, findings: str, *rows: str) -> dict[str, Any]:
+    """A table of images with any number of findings; the entry of a union that reads it."""
+    for n, _ in enumerate(rows):
+        put_image(root / f"{n}.png", len(findings) * 10 + n)
+    lines = [f"file,{findings}", *(f"{n}.png,{row}" for n, row in enumerate(rows))]
+    (root / "table.csv").write_text("\n".join(lines))
+    return {"format": "csv", "path": root.name, "table": "table.csv", "image": "file", "labels": findings.split(",")}
+
+
+def vectors_of(source: Union) -> tuple[Listing, dict[str, list[float | None]]]:
+    listing = source.scan(FileCache())
+    loaded = {record.name: label_of(source.load(record, listing.classes)) for record in listing.records}
+    return listing, {name: [None if math.isnan(v) else v for v in vector] for name, vector in loaded.items()}
+
+
+def test_a_finding_that_a_source_does_not_have_is_unknown(tmp_path: Path) -> None:
+    entries = [
+        put_findings(tmp_path / "a", "mass,fracture", "1,1", "0,0"),
+        put_findings(tmp_path / "b", "fracture", "1"),
+    ]
+    listing, vectors = vectors_of(union(tmp_path, *entries))
+    assert vectors == {"a/0": [1, 1], "a/1": [0, 0], "b/0": [None, 1]}
+    (told,) = [text for text in listing.warnings if "mass" in text]
+    assert told.startswith("b has no label mass: unknown in its samples")
+    assert told.endswith("missing_labels: absent")
+
+
+def test_what_a_missing_label_means_can_be_said(tmp_path: Path) -> None:
+    entries = [
+        put_findings(tmp_path / "a", "mass,fracture", "1,0", "0,1"),
+        put_findings(tmp_path / "b", "fracture", "1"),
+    ]
+    ids = {}
+    for said, expected in (("auto", 0), ("absent", 0), ("unknown", None)):
+        listing, vectors = vectors_of(union(tmp_path, *entries, missing_labels=said))
+        assert vectors["b/0"] == [expected, 1]
+        ids[said] = {record.name: record.content for record in listing.records}
+    assert ids["auto"] == ids["absent"], "one label each, as far as anyone can tell"
+    changed = {name for name in ids["auto"] if ids["auto"][name] != ids["unknown"][name]}
+    assert changed == {"b/0"}, "only samples with unknown labels have other ids"
+
+
+def test_unknown_labels_go_through_a_build(tmp_path: Path) -> None:
+    entries = [
+        put_findings(tmp_path / "a", "mass,fracture", "1,1", "0,0", "0,1", "1,0"),
+        put_findings(tmp_path / "b", "fracture", "1", "0"),
+    ]
+    steps = [{"op": "where", "condition": "label.mass is null or label.mass < 1"}, {"op": "mixup", "keep_input": True}]
+    recipe = {"name": "x", "source": {"format": "union", "sources": entries}, "steps": steps}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    build(tmp_path / "recipe.yaml", tmp_path / "out")
+    dataset = open_dataset(tmp_path / "out")
+    index = {row["name"]: row["label"] for row in dataset.index.iter_rows(named=True)}
+    assert {name: label for name, label in index.items() if not name.startswith("mixup")} == {
+        "a/1": [0, 0],
+        "a/2": [0, 1],
+        "b/0": [None, 1],
+        "b/1": [None, 0],
+    }
+    assert any(label[0] is None and 0 < label[1] < 1 for name, label in index.items() if name.startswith("mixup"))
+    for sample in dataset:
+        stored = index[sample.name]
+        assert np.isnan(label_of(sample)).tolist() == [weight is None for weight in stored]
+    counts = {
+        entry["name"]: (entry["samples"], entry["known"])
+        for entry in label_counts(dataset.index, dataset.labels, ["train"])
+    }
+    assert counts["fracture"][1] == len(dataset) > counts["mass"][1] > 1
 
 
 # ---- in a recipe -----------------------------------------------------------------------------------------------------

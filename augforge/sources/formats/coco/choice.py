@@ -7,7 +7,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from augforge.errors import SourceError, some
+from augforge.errors import SourceError, plural, some
 from augforge.sources.core import Source
 from augforge.sources.scan.likely import layout_error, likely_hint
 from augforge.sources.scan.own_splits import is_split_name, own_split, split_folders
@@ -47,7 +47,7 @@ def annotation_files(source: Source) -> ChosenFiles:
     root = source.root
     places = json_files(root)
     if not places:
-        raise layout_error(source, f"{root} holds no .json")
+        raise layout_error(source, f"{root} holds no .json where it is looked for{_elsewhere(root)}")
     read = _with_other_splits([place for place in places if "instances" in _words(place)] or places, places)
     left = [place for place in places if place not in read]
     for place in read:
@@ -57,6 +57,12 @@ def annotation_files(source: Source) -> ChosenFiles:
         raise _several_files_error(source, places)
     _check_left_splits(root, left, {_kind_of_split(split) or "train" for split in splits})
     return ChosenFiles(read, [place for place in left if not _COMPANIONS & {*_words(place)}])
+
+
+def _elsewhere(root: Path) -> str:
+    """How many .json lie deeper in a folder, and where the first does; empty if there are none."""
+    found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.json"))
+    return f", but {plural(len(found), 'other one')} below, such as {found[0]}" if found else ""
 
 
 def split_of(place: str) -> str:

@@ -1,0 +1,1 @@
+"""Pages served to one person on this machine: who may ask, and how the server starts and stops."""

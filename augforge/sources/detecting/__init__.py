@@ -1,0 +1,1 @@
+"""Finding out in which format a folder is, and which options of that format read it."""
