@@ -22,6 +22,7 @@ from augforge.engine.publish import VersionShards, commit, write_shards, write_v
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
 from augforge.engine.sourcecache import DEFAULT_MB
+from augforge.engine.starting import workers_starting
 from augforge.engine.summary import Summary
 from augforge.engine.unchanged import find_unchanged, remember_build
 from augforge.engine.versioning import current_dataset, foresee_version
@@ -89,10 +90,7 @@ def build(
     chosen, progress = choose_backend(jobs, backend, address), progress or Silent()
     check_folder(folder, loaded.name, rename)
     if dry_run:
-        opened = open_recipe(loaded, storage, reuse=reuse, rehash=rehash, remember=False)
-        pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
-        outcome = opened.make_samples(pipeline, dry=True)
-        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline)
+        return _plan_all(loaded, storage, reuse, rehash, progress)
     with storage.named(), writer_lock(folder), writing(folder), chosen.started() as workers:
         remove_leftovers(folder)
         last = find_unchanged(loaded, folder) if reuse and not rehash and not storage.is_far else None
@@ -124,12 +122,22 @@ def _load_recipe(recipe: str | Path, overrides: Sequence[str], plugins: Sequence
     return replace(loaded, strict=True) if strict else loaded
 
 
+def _plan_all(recipe: Recipe, storage: Storage, reuse: bool, rehash: bool, progress: Progress) -> Summary:
+    """List and plan, without a trace in the dataset's folder."""
+    opened = open_recipe(recipe, storage, reuse=reuse, rehash=rehash, remember=False)
+    pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
+    outcome = opened.make_samples(pipeline, dry=True)
+    return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline)
+
+
 def _build_all(
     recipe: Recipe, storage: Storage, reuse: bool, rehash: bool, cache_mb: int, jobs: int, progress: Progress
 ) -> tuple[Summary, Manifest]:
     """List, make and publish. What was finished before a task failed is kept, and the log says what failed."""
     try:
-        opened = open_recipe(recipe, storage, reuse=reuse, rehash=rehash)
+        # A first build has work for them; of a later one that is not known before it is planned.
+        with workers_starting(1 if (storage.folder / "manifest.yaml").exists() else jobs):
+            opened = open_recipe(recipe, storage, reuse=reuse, rehash=rehash)
         opened = replace(opened, cache_bytes=cache_mb << 20)
         finished, written = _make(opened, jobs, progress)
     except TaskError as error:
