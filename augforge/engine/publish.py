@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import augforge
-from augforge.cache.parquet import write_rows
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
@@ -202,9 +201,9 @@ def _write_tables(
 ) -> list[FileEntry]:
     """Write index, rejected samples, stages and ledger of a version."""
     types = index_store.metadata_types(row.metadata or {} for row in finished.outcome.rows)
-    schema = index_store.index_schema(finished.listing.classes, types)
+    rows, classes = index_rows(finished, written.places, types), finished.listing.classes
     writers: dict[str, Callable[[Path], None]] = {
-        "index": lambda path: write_rows(path, index_rows(finished, written.places, types), schema),
+        "index": lambda path: index_store.write_index(path, rows, classes, types),
         "rejected": lambda path: index_store.write_rejected(path, rejected),
         "stages": lambda path: index_store.write_stages(path, stage_rows(finished.outcome)),
         "ledger": finished.pool.ledger.save,

@@ -165,10 +165,11 @@ def shard_columns(row: Mapping[str, Any], encoding: str) -> dict[str, Any]:
     }
 
 
-def write_index(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
-    """Write index rows, sorted by id. The same rows give the same bytes."""
-    schema = index_schema(classes, metadata_types(row.get("metadata") or {} for row in rows))
-    write_rows(path, sorted(rows, key=lambda row: str(row["id"])), schema)
+def write_index(
+    path: Path, rows: Iterable[Mapping[str, Any]], classes: Sequence[str], metadata: Mapping[str, pa.DataType]
+) -> None:
+    """Write index rows, which come sorted by id; ``metadata`` are the `metadata_types` of all of them."""
+    write_rows(path, rows, index_schema(classes, metadata))
 
 
 _SINCE_FORMAT_2 = ("payload_digest", *EMPTY)

@@ -7,7 +7,7 @@ the index records where they lie, so that a reader slices them out of a memory m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +20,6 @@ from augforge.cache.work import Payload
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, make_folder, sync_file, temporary_path, writing
 from augforge.keys import canonical_json, digest_of_texts
-from augforge.store.cutting import cut_shards
 
 SHARD_FORMAT = 1
 """Version of the shards' own form. It did not change with format 2 of datasets, so their versions share shards."""
@@ -130,12 +129,6 @@ class Shard:
     def from_json(cls, data: dict[str, Any]) -> Shard:
         """The shard of what `to_json` gave."""
         return cls(**{**data, "offsets": tuple(map(tuple, data["offsets"]))})
-
-
-def plan_shards(rows: Iterable[ShardRow], encoding: str) -> Iterator[ShardPlan]:
-    """Sort the rows of each split by id, cut them into shards, and plan each; see `cut_shards` and `plan_shard`."""
-    for split, part in cut_shards(rows):
-        yield plan_shard(split, part, encoding)
 
 
 def plan_shard(split: str, rows: Sequence[ShardRow], encoding: str) -> ShardPlan:

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from indexwriting import write_index
 
 from augforge import bitmask
 from augforge.errors import DatasetError
-from augforge.store.index import class_columns, metadata_columns, read_index, write_index
+from augforge.store.index import class_columns, metadata_columns, read_index
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:

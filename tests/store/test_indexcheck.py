@@ -14,9 +14,10 @@ from toybox import toy_fixture, two_versions_fixture  # noqa: F401
 
 from augforge.errors import DatasetError
 from augforge.store.codec import check_image_size, decode_image
+from augforge.store.cutting import cut_shards
 from augforge.store.dataset import open_dataset
 from augforge.store.manifest import Manifest, read_manifest
-from augforge.store.shard import ShardRow, plan_shards
+from augforge.store.shard import ShardRow
 
 
 @pytest.mark.parametrize(
@@ -125,4 +126,4 @@ def test_impossible_shards(toy: Path, change: dict[str, Any]) -> None:
 def test_no_shard_of_an_unknown_split_is_planned() -> None:
     row = ShardRow({"id": "0" * 32, "split": "../x", "width": 1, "height": 1}, None, "")  # type: ignore[arg-type]
     with pytest.raises(DatasetError, match=r"a sample in the split '\.\./x'; expected train, val, test"):
-        list(plan_shards([row], "png"))
+        list(cut_shards([row]))

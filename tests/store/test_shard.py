@@ -17,16 +17,21 @@ from hypothesis import strategies as st
 
 from augforge.cache.work import Payload, payload_digest
 from augforge.errors import DatasetError
-from augforge.store.cutting import SHARD_PIXELS, mean_rows
+from augforge.store.cutting import SHARD_PIXELS, cut_shards, mean_rows
 from augforge.store.shard import (
     ROW_GROUP_BYTES,
     SCHEMA,
     Shard,
     ShardPlan,
     ShardRow,
-    plan_shards,
+    plan_shard,
     write_shard,
 )
+
+
+def plan_shards(rows: Sequence[ShardRow], encoding: str) -> list[ShardPlan]:
+    """The shards of rows, as a build cuts and plans them."""
+    return [plan_shard(split, part, encoding) for split, part in cut_shards(rows)]
 
 
 def row(file: Path, number: int, image: bytes = b"image", masks: bytes = b"masks", pixels: int = 64) -> ShardRow:

@@ -10,13 +10,14 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from indexwriting import write_index
 from toybox import tiny_hands, write_recipe
 
 from augforge.checks import Finding, Options, Report, find_targets, run_checks
 from augforge.engine.builder import build
 from augforge.files import file_sha256
 from augforge.store.dataset import open_dataset
-from augforge.store.index import write_index, write_stages
+from augforge.store.index import write_stages
 from augforge.store.manifest import Manifest, read_manifest, write_manifest
 from augforge.store.tables import read_stages
 
