@@ -71,6 +71,7 @@ OldShard = Annotated[
     str | None,
     typer.Option("--shards", hidden=True, callback=_notice_callback("--shards DATASET", "the argument DATASET")),
 ]
+CacheMb = Annotated[int, typer.Option("--cache-mb", min=0, help="Megabytes of source samples that each worker keeps.")]
 NewFolder = Annotated[Path | None, out_option("Folder to write; must be new or empty. Required.")]
 DatasetPlace = Annotated[
     str, typer.Argument(metavar="DATASET", help="Folder or URL of a dataset.", autocompletion=complete_datasets)

@@ -22,6 +22,7 @@ from augforge.engine.publish import VersionShards, commit, write_shards, write_v
 from augforge.engine.registering import check_registrable
 from augforge.engine.registering import register as register_dataset
 from augforge.engine.sourcecache import DEFAULT_MB
+from augforge.engine.starting import workers_starting
 from augforge.engine.summary import Summary
 from augforge.engine.unchanged import find_unchanged, remember_build
 from augforge.engine.versioning import current_dataset, foresee_version
@@ -80,10 +81,7 @@ def build(
         TaskError: tasks failed; the previous version stays whole, and what was finished is kept.
     """
     started, began_ns = time.monotonic(), time.time_ns()
-    for plugin in plugins:
-        load_plugin(plugin)
-    loaded = load_recipe(recipe, overrides)
-    loaded = replace(loaded, strict=True) if strict else loaded
+    loaded = _load_recipe(recipe, overrides, plugins, strict)
     if register:
         check_registrable(loaded)
     storage = dataset_storage(out, loaded.name)
@@ -92,10 +90,7 @@ def build(
     chosen, progress = choose_backend(jobs, backend, address), progress or Silent()
     check_folder(folder, loaded.name, rename)
     if dry_run:
-        opened = open_recipe(loaded, storage, reuse=reuse, rehash=rehash, remember=False)
-        pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
-        outcome = opened.make_samples(pipeline, dry=True)
-        return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline)
+        return _plan_all(loaded, storage, reuse, rehash, progress)
     with storage.named(), writer_lock(folder), writing(folder), chosen.started() as workers:
         remove_leftovers(folder)
         last = find_unchanged(loaded, folder) if reuse and not rehash and not storage.is_far else None
@@ -120,12 +115,29 @@ def build(
     return summary
 
 
+def _load_recipe(recipe: str | Path, overrides: Sequence[str], plugins: Sequence[str | Path], strict: bool) -> Recipe:
+    for plugin in plugins:
+        load_plugin(plugin)
+    loaded = load_recipe(recipe, overrides)
+    return replace(loaded, strict=True) if strict else loaded
+
+
+def _plan_all(recipe: Recipe, storage: Storage, reuse: bool, rehash: bool, progress: Progress) -> Summary:
+    """List and plan, without a trace in the dataset's folder."""
+    opened = open_recipe(recipe, storage, reuse=reuse, rehash=rehash, remember=False)
+    pipeline = opened.pipeline(opened.recipe.steps, 1, progress)
+    outcome = opened.make_samples(pipeline, dry=True)
+    return _foreseen_summary(compare_pictures(opened, pipeline, outcome, dry=True), pipeline)
+
+
 def _build_all(
     recipe: Recipe, storage: Storage, reuse: bool, rehash: bool, cache_mb: int, jobs: int, progress: Progress
 ) -> tuple[Summary, Manifest]:
     """List, make and publish. What was finished before a task failed is kept, and the log says what failed."""
     try:
-        opened = open_recipe(recipe, storage, reuse=reuse, rehash=rehash)
+        # A first build has work for them; of a later one that is not known before it is planned.
+        with workers_starting(1 if (storage.folder / "manifest.yaml").exists() else jobs):
+            opened = open_recipe(recipe, storage, reuse=reuse, rehash=rehash)
         opened = replace(opened, cache_bytes=cache_mb << 20)
         finished, written = _make(opened, jobs, progress)
     except TaskError as error:

@@ -38,7 +38,8 @@ class SourceCache:
         else:
             self._bytes -= _size(sample)
         if keep and _size(sample) <= ceiling:
-            sample.image.flags.writeable = sample.masks.flags.writeable = False
+            sample.image.setflags(write=False)
+            sample.masks.setflags(write=False)
             self._samples[sample_id] = sample  # the last one: it is used most recently
             self._bytes += _size(sample)
         while self._bytes > ceiling:
