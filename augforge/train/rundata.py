@@ -22,14 +22,7 @@ from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.online import online_steps
 from augforge.train.data.trainingset import TrainingSet, check_same_tables, label_vectors
 from augforge.train.finetune import unused_architecture, unused_weights
-from augforge.train.labels.groups import (
-    LabelGroup,
-    absent_label_warnings,
-    derive_groups,
-    labels_of,
-    main_figure,
-    settle_unknown,
-)
+from augforge.train.labels.groups import LabelGroup, absent_label_warnings, derive_groups, labels_of, main_figure
 from augforge.train.net.model import encoder_normalisation
 from augforge.train.preparation import Preparation, differing
 
@@ -160,8 +153,7 @@ class RunData:
         """
         if self.spec.task == "classification":
             columns = [self.training.labels.index(label) for label in self.spec.labels]
-            truth = settle_unknown(self.spec.groups, self.training.label_vectors[:, columns])
-            yield from absent_label_warnings(self.spec.groups, truth)
+            yield from absent_label_warnings(self.spec.groups, self.training.label_vectors[:, columns])
             return
         present = dict(zip(self.training.classes, np.any(self.training.present, axis=0).tolist(), strict=True))
         absent = [name for name in self.spec.outputs if not present[name]]

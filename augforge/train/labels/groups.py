@@ -226,6 +226,7 @@ def absent_label_warnings(groups: Sequence[LabelGroup], truth: Vectors) -> Itera
     Raises:
         TrainError: that is so for all labels: there is nothing to learn.
     """
+    truth = settle_unknown(groups, truth)
     known = ~np.isnan(truth)
     high, low = np.nan_to_num(truth).max(axis=0), np.where(known, truth, np.inf).min(axis=0)
     never = high == 0
