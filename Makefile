@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := .venv-extras
 PEERS := .venv-peers
-OTHERS := webdataset mosaicml-streaming litdata datasets pylance datumaro ffcv
+OTHERS := webdataset mosaicml-streaming litdata pylance datumaro ffcv
 DATA := data/hands
 DATASET := datasets/hands-mosaic
 SHEET := $(DATASET).png
@@ -94,10 +94,12 @@ mutants: $(READY)
 bench-peers: $(PEERS)/.ready
 	$(PEERS)/bin/python benchmarks/peers.py $(ARGS)
 
-# Each by itself: what cannot be installed here is said in the table, and the others are measured.
+# Streaming needs a transformers that refuses the huggingface-hub of datasets 5. The others are installed each by itself:
+# what cannot be built here is said in the table, and the rest is measured.
 $(PEERS)/.ready: pyproject.toml constraints.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]' \
+		'datasets<5' 'huggingface-hub<1'
 	for package in $(OTHERS); do \
 		$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $$package || \
 			echo "$$package cannot be installed here"; \

@@ -7,13 +7,45 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from augforge.checks.run import check
     from augforge.engine.builder import build
+    from augforge.engine.explaining import explain as plan
+    from augforge.engine.previewing import preview_recipe as preview
+    from augforge.export.exporting import export as export_dataset
+    from augforge.report.difference import compare_versions as diff
+    from augforge.report.html.page import report_dataset as write_report
     from augforge.sample import Sample
     from augforge.store.dataset import Dataset, open_dataset
+    from augforge.store.verify import verify
 
-__all__ = ["Dataset", "Sample", "build", "open_dataset"]
+__all__ = [
+    "Dataset",
+    "Sample",
+    "build",
+    "check",
+    "diff",
+    "export_dataset",
+    "open_dataset",
+    "plan",
+    "preview",
+    "verify",
+    "write_report",
+]
 
-_HOMES = {"build": "engine.builder", "Sample": "sample", "Dataset": "store.dataset", "open_dataset": "store.dataset"}
+# Packages are called `export` and `report`, so the functions cannot be.
+_HOMES = {
+    "Dataset": "store.dataset:Dataset",
+    "Sample": "sample:Sample",
+    "build": "engine.builder:build",
+    "check": "checks.run:check",
+    "diff": "report.difference:compare_versions",
+    "export_dataset": "export.exporting:export",
+    "open_dataset": "store.dataset:open_dataset",
+    "plan": "engine.explaining:explain",
+    "preview": "engine.previewing:preview_recipe",
+    "verify": "store.verify:verify",
+    "write_report": "report.html.page:report_dataset",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +54,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'augforge' has no attribute '{name}'")
     from importlib import import_module
 
-    return getattr(import_module(f"augforge.{_HOMES[name]}"), name)
+    module, _, function = _HOMES[name].partition(":")
+    return getattr(import_module(f"augforge.{module}"), function)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

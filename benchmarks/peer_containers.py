@@ -63,6 +63,9 @@ class Streaming(Container):
     natural = "arrays"
 
     def write(self, samples: Iterable[Fields]) -> None:
+        from augforge.train.net.vision import torchvision
+
+        torchvision()  # `streaming` imports it, which fails beside a CPU build of torch without what this declares
         from streaming import MDSWriter
 
         kind = "bytes" if self.form == "our planes" else "ndarray:uint8"

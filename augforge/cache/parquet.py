@@ -126,13 +126,13 @@ def _large_if_written_out(metadata: pq.FileMetaData, most: int) -> list[str]:
 
 
 def _check_written_out(path: Path, name: str, most: int) -> None:
-    with _open(path, read_dictionary=[name]) as file:
-        column = file.read(columns=[name], use_threads=False)[name]
     total = 0
-    for chunk in column.chunks:
-        if not pa.types.is_dictionary(chunk.type):
-            return
-        lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
-        total += pc.sum(lengths).as_py() or 0
+    with _open(path, read_dictionary=[name]) as file:
+        for group in range(file.num_row_groups):  # one after the other, since a ledger may be large as a whole
+            for chunk in file.read_row_group(group, columns=[name], use_threads=False)[name].chunks:
+                if not pa.types.is_dictionary(chunk.type):
+                    return
+                lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
+                total += pc.sum(lengths).as_py() or 0
     if total > most:
         raise ValueError(f"its column '{name}' takes {total} bytes unpacked; expected at most {most}")

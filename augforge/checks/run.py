@@ -10,6 +10,7 @@ from augforge.checks import apart, limits, recorded, whole
 from augforge.checks.core import Check, Finding, NotChecked, Outcome, perform
 from augforge.checks.plausible import PLAUSIBLE
 from augforge.checks.subject import Subject
+from augforge.checks.targets import Options, find_targets
 
 CHECKS: list[Check] = [*recorded.CHECKS, PLAUSIBLE, *whole.CHECKS, *apart.CHECKS, *limits.CHECKS]
 """Every check, in the order of the report. A new one is a function, and an entry of its module's list."""
@@ -77,6 +78,20 @@ class Report:
                 for outcome, each in self.not_checked
             ],
         }
+
+
+def check(place: str | None = None, **options: Any) -> Report:
+    """Check a registry, a recipe, a dataset or the data of a source, as the command does.
+
+    Args:
+        place: a file or folder; None for the registry of the current folder.
+        options: those of `Options`, such as ``pixels=True`` or ``strict=True``.
+
+    Raises:
+        UsageError: there is nothing to check at the place.
+    """
+    targets = find_targets(place, Options(**options))
+    return run_checks(targets.subjects, targets.first)
 
 
 def run_checks(

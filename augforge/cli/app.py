@@ -45,7 +45,8 @@ app = typer.Typer(
     name="augforge",
     help="Turn annotated images into versioned training sets.\n\n"
     "A recipe (YAML) says where the images are, what to do with them, and how to store the result: "
-    "**augforge build recipes/mosaic.yaml**. No data at hand? **augforge sample-data -o data/hands**.",
+    "**augforge build recipes/mosaic.yaml**. For a folder of data, **augforge init FOLDER** writes one. No data? "
+    "**augforge sample-data -o data/hands**.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -86,8 +87,8 @@ def build(
 ) -> None:
     """Build the dataset that a recipe describes.
 
-    Given a folder of data, it does what `augforge init --yes` does first: it finds the format and writes NAME.yaml in
-    the current folder, or takes the recipe of that name that reads the folder. A dry run writes nothing.
+    Given a folder of data, it first does what **augforge init --yes** does: it finds the format and writes NAME.yaml
+    in the current folder, or takes the recipe of that name that reads the folder. A dry run writes nothing.
 
     The result is the same bytes for any number of jobs. What did not change since the last build is copied, and a
     build that was stopped continues where it was. The previous version stays whole until the new one is complete.
@@ -182,17 +183,6 @@ def outliers(
 
 
 @app.command(cls=Command)
-def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = False) -> None:
-    """Summarise a dataset: splits, classes, sizes, rejections, recipe."""
-    from augforge.report.inspect import inspect as report
-    from augforge.report.inspect import render_inspect
-    from augforge.store.dataset import open_dataset
-
-    found = report(open_dataset(dataset, version))
-    terminal.output(found, as_json, lambda console: render_inspect(found, console))
-
-
-@app.command(cls=Command)
 def show(
     dataset: DatasetPlace,
     samples: Annotated[
@@ -264,18 +254,6 @@ def export(
             progress=progress,
         )
     terminal.output(asdict(done), as_json, lambda console: render_export_summary(done, console))
-
-
-@app.command(cls=Command)
-def files(dataset: DatasetPlace, version: Version = None) -> None:
-    """Print the shards of a dataset's current version, one path or URL per line.
-
-    For tools that take lists of files: shards/ may hold files of older versions too.
-    """
-    from augforge.store.remote import shard_locations
-
-    for place in shard_locations(dataset, version):
-        typer.echo(place)
 
 
 for module in (cli_starting, cli_looking, cli_keeping, cli_pages, cli_history, cli_checking, cli_models, cli_studies):

@@ -1,4 +1,4 @@
-"""Commands that look after a dataset: verify, repair, gc, pack, copy."""
+"""Commands that look after a dataset: verify, repair, gc, pack, copy, files."""
 
 from __future__ import annotations
 
@@ -235,4 +235,15 @@ def _print_copied(done: CopySummary, console: Console) -> None:
     )
 
 
-COMMANDS: list[Callable[..., None]] = [verify, repair, gc, pack, copy]
+def files(dataset: DatasetPlace, version: Version = None) -> None:
+    """Print the shards of a dataset's current version, one path or URL per line.
+
+    For tools that take lists of files: shards/ may hold files of older versions too.
+    """
+    from augforge.store.remote import shard_locations
+
+    for place in shard_locations(dataset, version):
+        typer.echo(place)
+
+
+COMMANDS: list[Callable[..., None]] = [verify, repair, gc, pack, copy, files]

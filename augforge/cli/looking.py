@@ -1,4 +1,4 @@
-"""Commands to look at a dataset in a browser."""
+"""Commands to look at a dataset, in the terminal or in a browser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augforge.cli import terminal
-from augforge.cli.options import Jobs, Json, Overrides, Version, out_option
+from augforge.cli.options import DatasetPlace, Jobs, Json, Overrides, Version, out_option
 
 if TYPE_CHECKING:
     from augforge.report.html.page import Report
@@ -60,7 +60,7 @@ def report(
     """
     from augforge.report.html.facts import gather_facts
     from augforge.report.html.opening import open_against, open_shown
-    from augforge.report.html.page import make_report, write_report
+    from augforge.report.html.page import make_report, report_dataset
 
     if serve:
         require_no_file(out)
@@ -73,9 +73,7 @@ def report(
     if path is None:
         facts = gather_facts(shown, before)
     else:
-        made = make_report(shown, before, thumbnails, note=note)
-        write_report(made, path)
-        facts = made.facts
+        facts = report_dataset(shown, path, before, thumbnails=thumbnails, note=note)
     if note:
         terminal.remark(note)
     terminal.output(
@@ -170,4 +168,14 @@ def _suspects(crossval: Sequence[Path], run: Sequence[Path], worst: int) -> list
     return doubted + [case for folder in run for case in worst_predictions(folder, worst)]
 
 
-COMMANDS: list[Callable[..., None]] = [report, review]
+def inspect(dataset: DatasetPlace, version: Version = None, as_json: Json = False) -> None:
+    """Summarise a dataset: splits, classes, sizes, rejections, recipe."""
+    from augforge.report.inspect import inspect as summarise
+    from augforge.report.inspect import render_inspect
+    from augforge.store.dataset import open_dataset
+
+    found = summarise(open_dataset(dataset, version))
+    terminal.output(found, as_json, lambda console: render_inspect(found, console))
+
+
+COMMANDS: list[Callable[..., None]] = [inspect, report, review]

@@ -48,14 +48,16 @@ def init(
     """Look at a folder of data, find its format, and write a recipe that builds.
 
     Says which format it is and why, how many classes, groups and splits there are, and writes a recipe with comments
-    on what can be changed. In a terminal it asks where several formats fit; with **--yes**, in CI, or without a
-    terminal it takes the likeliest one. Where none fits, the nearest three are shown with what is missing.
+    on what can be changed. In a terminal it asks for the name, and where several formats fit; with **--yes**, in CI, or
+    without a terminal it takes the likeliest. Where none fits, the nearest three are shown with what is missing.
     """
     from augforge.recipe.starting import STANDARD_OUTPUT, start_recipe, summary_json
 
     with terminal.interruptible("nothing was written"):
-        choose = None if yes or as_json or not _may_ask() else _ask
-        first, target = start_recipe(place, out, name=name, format=format, choose=choose, force=force)
+        choose, ask_name = (None, None) if yes or as_json or not _may_ask() else (_ask, _ask_name)
+        first, target = start_recipe(
+            place, out, name=name, format=format, choose=choose, ask_name=ask_name, force=force
+        )
     if target == STANDARD_OUTPUT and not as_json:
         typer.echo(first.text, nl=False)
     else:
@@ -97,6 +99,11 @@ def _ask(what: str, matches: Sequence[Match]) -> Match:
     while not 0 < number <= len(matches):
         number = typer.prompt("Which one", default=1, type=int, err=True)
     return matches[number - 1]
+
+
+def _ask_name(usual: str) -> str:
+    """Ask on the terminal for the name of the dataset."""
+    return str(typer.prompt("Name of the dataset", default=usual, err=True))
 
 
 def _print_found(first: FirstRecipe, target: Path) -> None:

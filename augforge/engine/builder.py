@@ -81,10 +81,7 @@ def build(
         TaskError: tasks failed; the previous version stays whole, and what was finished is kept.
     """
     started, began_ns = time.monotonic(), time.time_ns()
-    for plugin in plugins:
-        load_plugin(plugin)
-    loaded = load_recipe(recipe, overrides)
-    loaded = replace(loaded, strict=True) if strict else loaded
+    loaded = _load_recipe(recipe, overrides, plugins, strict)
     if register:
         check_registrable(loaded)
     storage = dataset_storage(out, loaded.name)
@@ -116,6 +113,13 @@ def build(
     if register:
         register_dataset(loaded, manifest)
     return summary
+
+
+def _load_recipe(recipe: str | Path, overrides: Sequence[str], plugins: Sequence[str | Path], strict: bool) -> Recipe:
+    for plugin in plugins:
+        load_plugin(plugin)
+    loaded = load_recipe(recipe, overrides)
+    return replace(loaded, strict=True) if strict else loaded
 
 
 def _plan_all(recipe: Recipe, storage: Storage, reuse: bool, rehash: bool, progress: Progress) -> Summary:

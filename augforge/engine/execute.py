@@ -50,7 +50,10 @@ def map_unordered(
     left = dict(enumerate(items))
     while left:  # each round finishes all of them, or tries those alone that a lost worker may have had
         begun = yield from _run_there(backend, call, left, jobs)
-        for number in sorted(begun & left.keys()):
+        suspects = sorted(begun & left.keys())
+        if left and not suspects:  # the backend ends its workers whatever they do
+            raise _lost_worker(name(next(iter(left.values()))))
+        for number in suspects:
             alone = {number: left.pop(number)}
             yield from _run_there(backend, call, alone, jobs)
             if alone:

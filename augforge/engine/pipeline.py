@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from augforge.cache.filecache import FileCache
@@ -26,6 +27,8 @@ from augforge.sources import Records, Refused
 from augforge.store.codec import Encoding
 
 PNG = Encoding.png()
+_WAVE_JOBS, _WAVE_JOBS_OF_WORKER = 8192, 512
+"""Jobs that are made at a time: some 5 KB each."""
 
 
 class Pipeline:
@@ -114,8 +117,10 @@ class Pipeline:
     def hash_pictures(self, rows: Iterable[Row]) -> None:
         """Hash pictures that no job had to read, as those of a dataset that was built without it."""
         self._hashed.clear()
-        jobs = [Job(None, (self.job_input(row),), None) for row in rows if lacks_hash(self._pool, row)]
-        self._perform(jobs, "compare pictures")
+        lacking = [row for row in rows if lacks_hash(self._pool, row)]
+        self._perform_all(
+            (Job(None, (self.job_input(row),), None) for row in lacking), len(lacking), "compare pictures"
+        )
 
     def _run_stages(self, rows: list[Row], refused: Mapping[str, Refused], dry: bool, encode: bool) -> Outcome:
         """Take the rows that can be read through every stage. Raises UnreadableSamples if more cannot be read."""
@@ -206,16 +211,15 @@ class Pipeline:
             if (todo := tuple(s for s in steps if not self._pool.ledger.has("features", features_key(s.bound, row.id))))
         ]
         self._make_available([(row, PNG) for row, _ in missing if row.task is not None], "make again to measure")
-        self._perform(
-            [Job(None, (self.job_input(row),), None, measuring_steps=todo) for row, todo in missing], "measure"
-        )
+        jobs = (Job(None, (self.job_input(row),), None, measuring_steps=todo) for row, todo in missing)
+        self._perform_all(jobs, len(missing), "measure")
 
     def _perform_tasks(self, stage: Stage, tasks: Sequence[Task], encoding: Encoding, label: str = "") -> None:
         inputs = [(row, PNG) for task in tasks for row in task.inputs if row.task is not None]
         self._make_available(inputs, "make again")
         final = stage.index == len(self._stages) - 1
         # Only the last stage stores inputs that pass on: before it they lie in the source or already in the pool.
-        jobs = [
+        jobs = (
             Job(
                 task,
                 tuple(map(self.job_input, task.inputs)),
@@ -224,8 +228,8 @@ class Pipeline:
                 stage.measuring_steps,
             )
             for task in tasks
-        ]
-        self._perform(jobs, label or f"stage {stage.index + 1}/{len(self._stages)}")
+        )
+        self._perform_all(jobs, len(tasks), label or f"stage {stage.index + 1}/{len(self._stages)}")
 
     def _make_available(self, needed: Iterable[tuple[Row, Encoding]], label: str) -> None:
         """See that each row's pixels are in the pool in an encoding.
@@ -237,14 +241,15 @@ class Pipeline:
         """
         missing = {(row.id, str(enc)): (row, enc) for row, enc in needed if not self._is_available(row, enc)}
         again: dict[tuple[int, Encoding], dict[str, Task]] = {}
-        jobs = []
+        encoded = []
         for row, encoding in missing.values():
             if row.task is None or (encoding != PNG and self._is_available(row, PNG)):
-                jobs.append(Job(None, (self.job_input(row),), encoding))
+                encoded.append((row, encoding))
             else:
                 task, stage = self._tasks[row.task]
                 again.setdefault((stage.index, encoding), {})[task.id] = task
-        self._perform(jobs, label)
+        jobs = (Job(None, (self.job_input(row),), encoding) for row, encoding in encoded)
+        self._perform_all(jobs, len(encoded), label)
         for (index, encoding), tasks in again.items():
             self._perform_tasks(self._fitted_stages[index], list(tasks.values()), encoding, label)
 
@@ -268,6 +273,21 @@ class Pipeline:
         found = self._hashing and row.id not in self._hashed and lacks_hash(self._pool, row)
         self._hashed |= {row.id} if found else set()
         return found
+
+    def _perform_all(self, jobs: Iterator[Job], count: int, label: str) -> None:
+        """Perform jobs in waves: a job holds its rows and its source's record, so not all are made at once.
+
+        Samples that turn out to be unreadable are told at the end, all together: each round plans anew.
+        """
+        size, unreadable = max(_WAVE_JOBS, _WAVE_JOBS_OF_WORKER * self._processes), list[Refused]()
+        for start in range(0, count, size):
+            part = f"{label}, part {start // size + 1} of {-(-count // size)}" if count > size else label
+            try:
+                self._perform(list(islice(jobs, size)), part)
+            except UnreadableSamples as found:
+                unreadable += found.refused
+        if unreadable:
+            raise UnreadableSamples(unreadable)
 
     def _perform(self, jobs: Sequence[Job], label: str) -> None:
         perform_jobs(perform_batch, self._context, self._pool, jobs, label, self._processes, self._progress)

@@ -70,6 +70,7 @@ class Preview:
     Attributes:
         recipe: with what ``--set`` changed.
         classes: the class table.
+        labels: the names of the entries of label vectors.
         sources: the source samples that are shown.
         steps: all steps, or the one that was asked for.
         total: how many samples the source has.
@@ -77,6 +78,7 @@ class Preview:
 
     recipe: Recipe
     classes: tuple[str, ...]
+    labels: tuple[str, ...]
     sources: tuple[Sample, ...]
     steps: tuple[StepShown, ...]
     total: int
@@ -119,7 +121,9 @@ def preview_recipe(
     trial.load(chosen)
     sources = tuple(trial.sample(row) for row in trial.rows[: trial.count])
     done = [trial.take(each) for each in recipe.steps[:step]]
-    return Preview(recipe, listing.classes, sources, tuple(done if step is None else done[-1:]), len(rows))
+    return Preview(
+        recipe, listing.classes, listing.labels, sources, tuple(done if step is None else done[-1:]), len(rows)
+    )
 
 
 def _choose(rows: Sequence[Row], names: Sequence[str], count: int, seed: int) -> list[Row]:

@@ -200,7 +200,8 @@ def _copies_at_most(head: Step, seed: int, row: Row) -> list[int]:
 def _check_enough(head: Step, split: str, members: int) -> None:
     needed = head.bound.inputs
     if members < needed:
+        fewer = ", or say what to do with `fewer`" if "fewer" in type(head.bound.params).model_fields else ""
         raise PlanError(
             f"step {head.index} ({head.bound.name}) joins {needed} samples, but split '{split}' holds {members}. "
-            "Add samples, or let the step act on other splits with `on`"
+            f"Add samples, or let the step act on other splits with `on`{fewer}"
         )

@@ -97,9 +97,7 @@ def name_for(root: Path) -> str:
     return text if re.match(r"[A-Za-z0-9]", text) else "dataset"
 
 
-def write_first_recipe(
-    found: Found, match: Match, path: str, file: str, name: str = "", cache: FileCache | None = None
-) -> FirstRecipe:
+def write_first_recipe(found: Found, match: Match, path: str, file: str, name: str, cache: FileCache) -> FirstRecipe:
     """Compose the recipe for one of the formats that were found.
 
     Args:
@@ -107,16 +105,16 @@ def write_first_recipe(
         match: the chosen one of ``found.fitting``.
         path: of the data, as the recipe is to name it.
         file: the recipe's file, as its comments name it.
-        name: of the dataset; by default that of the folder.
+        name: of the dataset.
         cache: keeps facts of files.
     """
     assert match.listing is not None
-    listing, name = match.listing, name or _own_name(match)
+    listing = match.listing
     splits = Counter(record.split or "train" for record in listing.records)
     groups = {record.group for record in listing.records if record.split is None}
-    options = _with_classes(match, cache or FileCache())
+    options = _with_classes(match, cache)
     lines = [
-        *_head(found, match, file, name),
+        *_head(match, file, name),
         *_source(found, match, options, path, len({record.group for record in listing.records})),
         "",
         *_split(splits, len(groups)),
@@ -128,7 +126,8 @@ def write_first_recipe(
     return FirstRecipe(name, "\n".join(lines) + "\n", match, dict(splits), len(groups))
 
 
-def _own_name(match: Match) -> str:
+def usual_name(match: Match) -> str:
+    """The name of a dataset from its folder; a dataset that is read again gets another one, since it keeps its own."""
     return name_for(match.root) + ("-next" if match.format == "dataset" else "")
 
 
@@ -158,7 +157,7 @@ def _with_classes(match: Match, cache: FileCache) -> dict[str, Any]:
     return {**options, **key} if same and len(again.labels or again.classes) == len(names) else options  # type: ignore[union-attr]
 
 
-def _head(found: Found, match: Match, file: str, name: str) -> Iterator[str]:
+def _head(match: Match, file: str, name: str) -> Iterator[str]:
     yield f"# yaml-language-server: $schema={SCHEMA}"
     yield f"# Editors complete and check this file once that one lies beside it: augforge schema recipe > {SCHEMA}"
     yield "#"

@@ -9,10 +9,11 @@ from typing import Any
 from augforge.cache.filecache import FileCache
 from augforge.errors import AugforgeError, RecipeError, SourceError
 from augforge.files import replacing
-from augforge.recipe.first import FirstRecipe, describe, name_for, relative_path, write_first_recipe
-from augforge.recipe.recipe import load_recipe
+from augforge.recipe.first import FirstRecipe, describe, name_for, relative_path, usual_name, write_first_recipe
+from augforge.recipe.recipe import RecipeKeys, load_recipe
 from augforge.sources.detecting.matching import Match
 from augforge.sources.detecting.sets import Found, find_sets
+from augforge.yamlfile import parse_yaml
 
 Choose = Callable[[str, Sequence[Match]], Match]
 """Asks which of several matches is meant; the first argument says what they are."""
@@ -27,7 +28,9 @@ def start_recipe(
     name: str = "",
     format: str | None = None,
     choose: Choose | None = None,
+    ask_name: Callable[[str], str] | None = None,
     force: bool = False,
+    keep: bool = False,
 ) -> tuple[FirstRecipe, Path]:
     """Find out what lies at a place, and write a recipe for it.
 
@@ -38,27 +41,29 @@ def start_recipe(
         format: the format, if it is known.
         choose: asks a person where several formats fit, or the folder holds several data sets. Without it the
             likeliest format is taken, and several data sets are an error.
+        ask_name: asks a person for the name, and is given the usual one.
         force: write over a file that is there.
+        keep: take a recipe that is there as it is, if it reads the same data.
 
     Returns:
         The recipe, and the file that it was written to.
 
     Raises:
         SourceError: no format fits, with the nearest three and what is missing; or there are several data sets.
-        RecipeError: the file is there already.
+        RecipeError: the file is there already, or the name cannot name a folder.
     """
     cache = FileCache()
     found = find_sets(place, cache, format)
     found, match = _chosen(found, choose, cache)
-    first = write_first_recipe(found, match, "", "", name, cache)  # for the name, which the file has by default
-    target = out or Path(f"{first.name}.yaml")
+    name = name or (ask_name or str)(usual_name(match))
+    target = out or Path(f"{name}.yaml")
     folder = Path() if target == STANDARD_OUTPUT else target.parent
-    path = relative_path(match.root, folder)
-    shown = f"{first.name}.yaml" if target == STANDARD_OUTPUT else str(target)
-    first = write_first_recipe(found, match, path, shown, name, cache)
-    if target != STANDARD_OUTPUT:
+    shown = f"{name}.yaml" if target == STANDARD_OUTPUT else str(target)
+    first = write_first_recipe(found, match, relative_path(match.root, folder), shown, name, cache)
+    written = parse_yaml(first.text, shown, RecipeError)
+    written.check(RecipeKeys, written.data)  # a person may have asked for a name that names no folder
+    if target != STANDARD_OUTPUT and not (keep and target.is_file() and _reads(target, place)):
         _write(first.text, target, force)
-        load_recipe(target)
     return first, target
 
 
@@ -84,9 +89,7 @@ def recipe_for(place: Path, folder: Path = Path()) -> Path:
     target = Path(f"{name_for(place if place.is_dir() else place.parent)}.yaml")
     if target.is_file() and _reads(target, place):
         return target
-    if folder == Path():
-        return start_recipe(place)[1]
-    return start_recipe(place, folder / target)[1]
+    return start_recipe(place, keep=True)[1] if folder == Path() else start_recipe(place, folder / target)[1]
 
 
 def _reads(recipe: Path, place: Path) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from augforge import bitmask
 from augforge.engine.previewing import Preview, Shown, StepShown
+from augforge.errors import plural, some
 from augforge.report.overlay import overlay, scale_to_fit
 from augforge.report.paint import (
     GAP,
@@ -24,7 +25,7 @@ from augforge.report.paint import (
     text_line,
 )
 from augforge.report.show import legend, split_span
-from augforge.sample import Sample
+from augforge.sample import IGNORE, Sample
 from augforge.yamlfile import flow
 
 TILE = 300
@@ -47,14 +48,16 @@ def preview_sheet(preview: Preview) -> Picture:
     width = max(pairs * (2 * TILE + _ARROW) + (pairs - 1) * 2 * GAP, len(preview.sources) * (TILE + GAP) - GAP)
     facts: list[Span] = [
         (f"{len(preview.sources)} of {preview.total} samples", MUTED),
-        (f"{len(preview.classes)} classes", MUTED),
+        (plural(len(preview.labels), "label") if preview.labels else plural(len(preview.classes), "class"), MUTED),
         (f"seed {preview.recipe.seed}", MUTED),
     ]
     parts = [text_line([(preview.recipe.name, INK), *facts], width, 24)]
     if not preview.steps:
         parts.append(_sources_strip(preview, width))
     parts += [_strip(preview, step, width) for step in preview.steps]
-    return stack([*parts, _legend(preview, width)], 2 * GAP)
+    if {*preview.classes} - {IGNORE}:
+        parts.append(_legend(preview, width))
+    return stack(parts, 2 * GAP)
 
 
 def _sources_strip(preview: Preview, width: int) -> Picture:
@@ -69,7 +72,7 @@ def _strip(preview: Preview, step: StepShown, width: int) -> Picture:
     if step.note:
         lines.append(text_flow([(step.note, (255, 190, 92))], width))
     if step.shown:
-        cells = [_pair(shown, preview.classes) for shown in step.shown]
+        cells = [_pair(shown, preview) for shown in step.shown]
         lines.append(_widened(grid(cells, len(cells), (0, 2 * GAP)), width))
     return np.concatenate([part for line in lines for part in (line, blank(GAP // 2, width))][:-1])
 
@@ -83,22 +86,26 @@ def _parameters(preview: Preview, step: StepShown) -> str:
     return flow(data) if data else ""
 
 
-def _pair(shown: Shown, classes: Sequence[str]) -> Picture:
+def _pair(shown: Shown, preview: Preview) -> Picture:
     """Before and after, with an arrow between."""
     first = shown.before[0]
     more = [(f"and {len(shown.before) - 1} others", MUTED)] if len(shown.before) > 1 else []
-    before = _cell(shown.before, classes, [[(first.name, INK)], [_size(first), split_span(first.split), *more]])
+    facts = [*_facts(first, preview.labels), split_span(first.split), *more]
+    before = _cell(shown.before, preview.classes, [[(first.name, INK)], facts])
     told = f"{shown.made} made" if shown.made > 1 else ""
-    sizes = [_size(shown.after[0])] if shown.after else []
-    after = _cell(shown.after, classes, [[(shown.note or " ", INK)], [*sizes, (told, MUTED)]])
+    known = _facts(shown.after[0], preview.labels) if shown.after else []
+    after = _cell(shown.after, preview.classes, [[(shown.note or " ", INK)], [*known, (told, MUTED)]])
     arrow = blank(len(before), _ARROW)
     glyph = text_line([(" >", MUTED)], _ARROW, 26)
     arrow[TILE // 2 - len(glyph) // 2 :][: len(glyph)] = glyph
     return np.concatenate([before, arrow, after], axis=1)
 
 
-def _size(sample: Sample) -> Span:
-    return f"{sample.width} x {sample.height}", MUTED
+def _facts(sample: Sample, labels: Sequence[str]) -> list[Span]:
+    """The size of a sample, and the labels that its vector gives."""
+    weights = () if sample.label is None else sample.label
+    given = [name for name, weight in zip(labels, weights, strict=False) if weight > 0]
+    return [(f"{sample.width} x {sample.height}", MUTED), *([(some(given, 3), INK)] if given else [])]
 
 
 def _cell(samples: Sequence[Sample], classes: Sequence[str], caption: Sequence[Sequence[Span]]) -> Picture:

@@ -233,8 +233,7 @@ class Source(BaseModel, ABC):
         A source that knows them loses only its own samples when one of them is touched during a build. Those here name
         each of them in `Record.data` by its place, which the contract of sources checks.
         """
-        root = self.root
-        return None if origin_of(type(self).__module__) else {root / text for text in _texts(record.data)}
+        return None if origin_of(type(self).__module__) else set(map(self.root.joinpath, _texts(record.data)))
 
     def image_path(self, record: Record) -> Path | None:
         """The file that holds a record's picture and nothing else; None if there is none, as in a volume."""

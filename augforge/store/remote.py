@@ -1,7 +1,7 @@
 """Datasets behind a URL: a file is fetched once, checked, and then read from a folder as in any other dataset.
 
 Shards are named by their content, so their copies never become outdated; the manifest is fetched anew each time. The
-copies are in ``$AUGFORGE_CACHE``, by default ``augforge`` in the user's cache folder, and may be deleted.
+copies may be deleted; see `augforge.store.copies`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,12 @@ from filelock import FileLock
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, is_url, make_folder, remove_temporary_files, replacing, writing
 from augforge.keys import digest
+from augforge.store.copies import cache_folder, cache_limit, make_room
 from augforge.store.log import LOG
 from augforge.store.manifest import Manifest, read_manifest
 from augforge.store.tags import TAGS, is_version_prefix, resolve_tag
 from augforge.urls.access import naming
 from augforge.urls.reading import download, exists, list_names, read_object, size_of
-
-
-def cache_folder() -> Path:
-    """The folder for copies of remote files."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "augforge"
-    return Path(os.environ.get("AUGFORGE_CACHE") or usual).expanduser()
 
 
 def shard_locations(dataset: str | Path, version: str | None = None) -> list[str]:
@@ -156,6 +151,9 @@ class Remote:
             with _sole_writer(target):
                 if not is_complete(target):
                     self._fetch(path, sha256)
+                    make_room(cache_folder(), besides=target)
+        elif cache_limit() is not None:
+            os.utime(target)  # the copies that were used last stay
         return target
 
     def _copy_path(self, path: str) -> Path:

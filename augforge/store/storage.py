@@ -11,9 +11,10 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import DatasetError
 from augforge.files import is_url
 from augforge.store.card import write_card
+from augforge.store.copies import cache_folder
 from augforge.store.log import LOG, append_entry
 from augforge.store.manifest import Manifest, read_manifest, write_manifest
-from augforge.store.remote import Remote, cache_folder
+from augforge.store.remote import Remote
 from augforge.store.shard import is_intact
 from augforge.urls.access import naming
 from augforge.urls.reading import list_objects, read_if_there

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from augforge.errors import TrainError, some
 from augforge.train.checkpoint import load_weights
+from augforge.train.config import ModelConfig
 from augforge.train.net.parts import freeze
 from augforge.train.net.pretrained import is_file, sum_colours
 
@@ -148,6 +149,15 @@ def unused_weights(weights: str | None) -> list[str]:
         return []
     share = f"{len(encoder)} of the {len(names)} tensors of {weights}"
     return [f"model.weights takes only the encoder, {share}. To begin with the whole network of a run: init: RUN"]
+
+
+def unused_architecture(model: ModelConfig) -> Iterator[str]:
+    """A warning if an architecture for masks is named where labels are learnt: runs begun before go on with it."""
+    if model.architecture != ModelConfig().architecture and not model.factory:
+        yield (
+            f"model.architecture {model.architecture} is for masks: labels are predicted by model.encoder "
+            f"{model.encoder} alone"
+        )
 
 
 def open_initial(folder: str, weights: str | None) -> TrainingRun:

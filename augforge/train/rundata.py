@@ -16,12 +16,12 @@ from augforge.ops.geometry import width_height
 from augforge.ops.sides import warn_of_found_sides
 from augforge.sample import IGNORE
 from augforge.store.dataset import Dataset, open_dataset
-from augforge.train.config import STRIDE, ModelConfig, TrainConfig
+from augforge.train.config import STRIDE, TrainConfig
 from augforge.train.data.inputspec import InputSpec, RunSpec
 from augforge.train.data.loading import TrainingBatches
 from augforge.train.data.online import online_steps
 from augforge.train.data.trainingset import TrainingSet, check_same_tables, label_vectors
-from augforge.train.finetune import unused_weights
+from augforge.train.finetune import unused_architecture, unused_weights
 from augforge.train.labels.groups import (
     LabelGroup,
     absent_label_warnings,
@@ -78,11 +78,12 @@ class RunData:
         if self._learns_labels:
             check_has_labels(opened[0])
         self.training = TrainingSet([self._keep_labelled(part) for part in train])
-        self.validation = [part for part in map(self._keep_labelled, val) if len(part)] if validates else []
+        held_out = [part for part in map(self._keep_labelled, val) if len(part)]
+        self.validation = held_out if validates else []
         if validates and not self.validation:
             have = ", ".join(sorted({split for dataset in opened for split, n in dataset.manifest.splits.items() if n}))
             raise TrainError(f"{opened[0].folder} has no labelled split 'val'; there is: {have}. {_VAL_REMEDY}")
-        groups, doubts = self._derive_groups()
+        groups, doubts = self._derive_groups(held_out)
         self.spec = self._derive_spec(opened, device, groups)
         self.preparations = tuple(map(Preparation.of_dataset, opened))
         self.warnings = [
@@ -92,15 +93,15 @@ class RunData:
             *_shared_group_warnings(train, self.validation),
             *differing(self.preparations),
             *unused_weights(config.model.weights),
-            *(_unused_architecture(config.model) if groups else ()),
+            *(unused_architecture(config.model) if groups else ()),
         ]
 
-    def _derive_groups(self) -> tuple[tuple[LabelGroup, ...], list[str]]:
-        """The groups of labels, if labels are learnt, and warnings about them."""
+    def _derive_groups(self, held_out: Sequence[Dataset]) -> tuple[tuple[LabelGroup, ...], list[str]]:
+        """The groups of labels, if labels are learnt, and warnings; held out rows decide too, so that folds agree."""
         if not self._learns_labels:
             return (), []
         names, truth = self.training.column("name"), [self.training.label_vectors]
-        for part in self.validation:
+        for part in held_out:
             names += part.index["name"].to_list()
             truth.append(label_vectors(part))
         return derive_groups(
@@ -188,15 +189,6 @@ _VAL_REMEDY = (
     "Give the recipe a split, such as split: {val: 0.2}, and build again; or train without validation: "
     "--set validate_every=0"
 )
-
-
-def _unused_architecture(model: ModelConfig) -> Iterator[str]:
-    """A warning if an architecture for masks is named where labels are learnt: runs begun before go on with it."""
-    if model.architecture != ModelConfig().architecture and not model.factory:
-        yield (
-            f"model.architecture {model.architecture} is for masks: labels are predicted by model.encoder "
-            f"{model.encoder} alone"
-        )
 
 
 def _refuse_mask_settings(config: TrainConfig) -> None:

@@ -26,7 +26,7 @@ from augforge.store.manifest import read_manifest, versions
 
 COMMANDS = ["build", "outliers", "inspect", "verify", "show", "files", "export", "gc", "ops", "sources", "exports"]
 COMMANDS += ["log", "diff", "trace", "explain", "tag", "checkout", "repair", "pack", "check", "runs"]
-COMMANDS += ["init", "preview", "schema", "report", "review"]
+COMMANDS += ["init", "preview", "schema", "report", "review", "copy"]
 COMMANDS += ["sample-data", "train", "evaluate", "predict", "tune-thresholds", "ensemble", "crossval", "compare"]
 
 

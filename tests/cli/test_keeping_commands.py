@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from toybox import toy_fixture, two_versions_fixture  # noqa: F401
+from toybox import tiny_hands, toy_fixture, two_versions_fixture, write_recipe  # noqa: F401
 from typer.testing import CliRunner, Result
 
 from augforge.cli import app as cli
@@ -37,3 +37,24 @@ def test_pack_says_what_it_packed(toy: Path, tmp_path: Path) -> None:
     assert piped.stdout_bytes == archive
     found = json.loads(piped.stderr)
     assert (found["path"], found["archive_bytes"]) == ("-", len(archive))
+
+
+def test_copy_says_what_was_copied(toy: Path, tmp_path: Path) -> None:
+    found = json.loads(invoke("copy", toy, tmp_path / "copy", "--json").stdout)
+    assert found["copied_files"] == found["files"] and not found["unchanged"]
+    assert set(found) == {
+        *("name", "version", "samples", "source", "target"),
+        *("files", "bytes", "copied_files", "copied_bytes", "unchanged"),
+    }
+    text = invoke("copy", toy, tmp_path / "copy", "--check").stdout
+    assert f"copied version {found['version']}" in text and "already: 0 of" in text
+    assert "whole" in invoke("verify", tmp_path / "copy").stdout
+
+
+def test_a_url_is_no_folder_on_the_way_to_the_build(tmp_path: Path) -> None:
+    tiny_hands(tmp_path / "data", [10, 60])
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "data", classes="[a, b]")
+    error = str(invoke("build", recipe, "--out", "https://example.org/toy", code=1).exception)
+    assert error.startswith("https://example.org/toy cannot be written")
+    error = str(invoke("build", recipe, "--out", tmp_path / "out", "--backend", "dusk", code=1).exception)
+    assert "there is no backend 'dusk'" in error and not (tmp_path / "out").exists()

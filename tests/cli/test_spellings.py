@@ -20,7 +20,7 @@ WRITES = {"init", "preview", "schema", "build", "outliers", "show", "export", "s
 WRITES |= {"train", "evaluate", "predict", "ensemble", "crossval", "compare", "trace", "explain", "report"}
 TAKES_A_DATASET = {"inspect", "verify", "show", "export", "files", "gc", "outliers"}
 TAKES_A_DATASET |= {"train", "evaluate", "tune-thresholds", "crossval", "compare"}
-TAKES_A_DATASET |= {"log", "trace", "tag", "checkout", "repair", "pack"}
+TAKES_A_DATASET |= {"copy", "log", "trace", "tag", "checkout", "repair", "pack"}
 PROMISED = {"train": ["--shards", "--out"], "build": ["--out"]}
 COMMANDS: dict[str, Any] = vars(typer.main.get_command(cli.app))["commands"]
 

@@ -54,9 +54,11 @@ def test_init_for_machines() -> None:
 def test_a_terminal_is_asked_which_set_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     two_sets(Path("nuts"))
     monkeypatch.setattr(starting, "_may_ask", lambda: True)
-    told = run("init", "nuts", text="9\n2\n")
+    told = run("init", "nuts", text="9\n2\nmine\n")
     assert "1  nuts/coco: coco, 6 samples, 2 classes" in told
-    assert "wrote nuts-labelme.yaml" in told
+    assert "Name of the dataset [nuts-labelme]" in told
+    assert "wrote mine.yaml" in told
+    assert Path("mine.yaml").read_text().count("name: mine") == 1
 
 
 @pytest.mark.parametrize("option", ["--yes", "--json"])

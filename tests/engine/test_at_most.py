@@ -13,7 +13,8 @@ import pytest
 from makedata import put_text
 from toybox import write_recipe
 
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
+from augforge.engine.summary import Summary
 from augforge.phantom import write_phantom
 
 SIZE = 128

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from augforge.cli import app as cli
 from augforge.engine import comparing
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
 from augforge.engine.explaining import explain
 from augforge.engine.pipeline import Pipeline
+from augforge.engine.summary import Summary
 from augforge.errors import PlanError
 from augforge.files import file_sha256
 from augforge.store.manifest import read_manifest

@@ -20,8 +20,9 @@ import augforge
 from augforge.checks.core import Finding as CheckFinding
 from augforge.checks.plausible import find_implausible
 from augforge.checks.subject import Subject
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
 from augforge.engine.explaining import explain
+from augforge.engine.summary import Summary
 from augforge.errors import AugforgeError, PlanError
 from augforge.report.explanation import explanation_json
 from augforge.sources import SOURCES

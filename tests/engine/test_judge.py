@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from toybox import ids, rejected, roots, tiny_hands, write_recipe
 
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
+from augforge.engine.summary import Summary
 from augforge.errors import RecipeError
 from augforge.report.difference import compare_versions
 from augforge.report.trace import trace_sample

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from makedata import block, put_image, put_pixels, put_text
 
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
+from augforge.engine.summary import Summary
 from augforge.errors import SourceError
 
 TABLE = "image,patient,age\na,P1,50\nb,P2,61\n"

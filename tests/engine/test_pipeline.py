@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 from toybox import class_pixels, ids, made, rejected, roots, tiny_hands, write_recipe
 
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
+from augforge.engine.summary import Summary
 from augforge.errors import PlanError, TaskError
 from augforge.ops.core import OPS, FilterParams, Flag, OpParams, filter_op, op, table_filter
 from augforge.sample import Drop

@@ -17,6 +17,7 @@ from toybox import MOSAIC, edit_json, move_a_point, write_recipe
 from augforge.cache import lookout
 from augforge.engine import builder, unchanged
 from augforge.engine.builder import build
+from augforge.engine.opening import open_recipe
 from augforge.errors import AugforgeError
 from augforge.phantom import write_phantom
 from augforge.store.contents import LAST_BUILD
@@ -35,7 +36,6 @@ def old_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Grows by one for each build that lists its source."""
     seen: list[Any] = []
-    open_recipe = builder.open_recipe
 
     def opening(*arguments: Any, **options: Any) -> Any:
         seen.append(arguments)
@@ -125,7 +125,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
     "an empty folder more": lambda place: (place / "data/new").mkdir(),
     "the recipe": lambda place: write_recipe(place / "recipe.yaml", place / "data", MOSAIC, seed=22),
     "the card": lambda place: (place / "out/README.md").write_text("mine"),
-    "the manifest's copy": lambda place: [path.unlink() for path in (place / "out/versions").iterdir()],
+    "the manifest's copy": lambda place: shutil.rmtree(place / "out/versions"),
     "a table": damage_table,
     "a shard less": lambda place: min((place / "out/shards").iterdir()).unlink(),
     "a shard that verify refutes": damage_shard_and_verify,

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from toybox import copy_tree, ids, put_unreadable_pixels, rejected, tiny_hands, write_recipe
 
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
 from augforge.engine.outliers import find_outliers, scores
+from augforge.engine.summary import Summary
 from augforge.errors import PlanError, TaskError
 from augforge.report.outliers import outliers_json
 from augforge.store.gc import collect

@@ -15,7 +15,8 @@ from recorder import Operation, before_each_operation
 from toybox import edit_json, move_a_point, tiny_hands, write_recipe
 
 from augforge.cache.filecache import FileCache
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
+from augforge.engine.summary import Summary
 from augforge.store.codec import Encoding
 from augforge.store.manifest import read_manifest
 from augforge.store.verify import verify

@@ -311,7 +311,7 @@ def test_too_few_samples() -> None:
         plan(rows, step("mosaic", 4))
     assert str(caught.value) == (
         "step 4 (mosaic) joins 4 samples, but split 'train' holds 3. "
-        "Add samples, or let the step act on other splits with `on`"
+        "Add samples, or let the step act on other splits with `on`, or say what to do with `fewer`"
     )
     assert len(plan(rows, step("mosaic", on=["val"]))[1]) == 9
     assert len(plan(rows, step("mosaic", grid=(1, 2)))[1]) == 3

@@ -135,6 +135,13 @@ def test_a_format_may_be_given(tmp_path: Path) -> None:
         start_recipe(tmp_path / "mine", tmp_path / "s.yaml", format="coco")
 
 
+def test_a_name_that_names_no_folder_writes_nothing(tmp_path: Path) -> None:
+    coco_one_file(tmp_path / "mine")
+    with pytest.raises(RecipeError, match="cannot name a folder"):
+        start_recipe(tmp_path / "mine", tmp_path / "r.yaml", name="my/set")
+    assert not (tmp_path / "r.yaml").exists()
+
+
 def test_no_folder_and_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file or folder"):
         start_recipe(tmp_path / "none")
@@ -153,6 +160,15 @@ def test_a_folder_that_is_built_twice_keeps_its_recipe(tmp_path: Path, monkeypat
     recipe.write_text("name: other\nsource: {format: coco, path: elsewhere}\n")
     with pytest.raises(AugforgeError, match="exists"):
         recipe_for(Path("mine"))
+
+
+def test_a_folder_within_a_folder_is_built_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coco_one_file(tmp_path / "mine/export/v3")
+    monkeypatch.chdir(tmp_path)
+    recipe = recipe_for(Path("mine"))
+    recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 5"))
+    assert recipe_for(Path("mine")) == recipe
+    assert load_recipe(recipe).seed == 5
 
 
 @pytest.mark.parametrize(

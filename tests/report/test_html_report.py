@@ -120,6 +120,13 @@ def test_metadata_are_counted_by_split_and_class_and_texts_are_not_listed(datase
     assert "said 3" not in json.dumps(columns)
 
 
+def test_names_of_people_with_several_images_are_not_listed(dataset: Dataset) -> None:
+    named = dataset.index.with_columns(metadata=pl.struct(name=pl.concat_str(pl.lit("Ms "), "group")))
+    (column,) = metadata_facts(with_index(dataset, named))
+    assert 1 < column["different"] < 20 and column["kind"] == "texts"
+    assert "Ms ID" not in parse(render_report(make_report(with_index(dataset, named), thumbnails=1))).text
+
+
 def test_bins_of_few_whole_numbers_hold_one_each() -> None:
     assert bin_edges([1, 3, 2]) == [0.5, 1.5, 2.5, 3.5]
     assert bin_edges([5.0]) == [4.5, 5.5]

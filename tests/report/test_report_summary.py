@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from augforge.engine.builder import Summary
+from augforge.engine.summary import Summary
 from augforge.report.summary import human_seconds, render_summary
 from augforge.report.tables import human_bytes, plural, split_order
 

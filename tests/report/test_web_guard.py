@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -142,3 +148,22 @@ def test_a_page_is_served_or_written_not_both(two_versions: Path, tmp_path: Path
         command_line, ["report", str(two_versions / "toy"), "--serve", "-o", str(tmp_path / "x.html")]
     )
     assert done.exit_code == 2 and "--serve writes no file" in done.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["report", "review"])
+def test_the_command_serves_until_it_is_interrupted(two_versions: Path, tmp_path: Path, command: str) -> None:
+    place = [str(two_versions / "toy"), "--serve"] if command == "report" else [str(two_versions / "recipe.yaml")]
+    place += ["--dataset", str(two_versions / "toy"), "--file", str(tmp_path / "r.yaml")] if command == "review" else []
+    program = [sys.executable, "-m", "augforge", command, *place, "--no-browser", "--json"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+        assert server.stdout is not None and server.stderr is not None
+        printed = "".join(iter(server.stdout.readline, "}\n")) + "}"
+        url = json.loads(printed)["url"]
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 (our own)
+            assert parse(answer.read().decode()).all("h1")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(url.rsplit("/", 2)[0] + "/", timeout=60)  # noqa: S310
+        server.send_signal(signal.SIGINT)
+        _, stderr = server.communicate(timeout=60)
+        assert "Traceback" not in stderr

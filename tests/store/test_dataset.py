@@ -22,6 +22,7 @@ from toybox import (
     two_versions_fixture,  # noqa: F401
 )
 
+import augforge
 from augforge import bitmask
 from augforge.cache.filecache import FileCache
 from augforge.errors import DatasetError
@@ -271,3 +272,46 @@ def test_a_loader_process_imports_only_what_reading_needs() -> None:
     assert not {"polars", "pyarrow", "ruamel.yaml", "fsspec", "sqlite3", "rich"} & set(loaded)
     assert not {"augforge.cache", "augforge.store.index", "augforge.store.remote", "augforge.yamlfile"} & set(loaded)
     assert sum(name.split(".")[0] == "augforge" for name in loaded) <= 21
+
+
+@pytest.mark.parametrize("classes", [1, 8, 70])
+def test_every_size_and_number_of_classes_is_read_as_it_was_drawn(classes: int, tmp_path: Path) -> None:
+    """Widths that are no multiple of 8, a single pixel, empty and full classes: the masks that OpenCV wrote."""
+    rng, drawn = np.random.default_rng(classes), {}
+    for height, width in ((1, 1), (7, 13), (33, 65), (40, 8)):
+        name = f"p{height}x{width}"
+        stack = rng.random((classes, height, width)) < rng.choice([0, 0.03, 0.5, 1], (classes, 1, 1))
+        stack[0] = width != 13  # one picture without its first class, all others full of it
+        drawn[name] = rng.integers(0, 256, (height, width), np.uint8), stack
+        (tmp_path / "data/images").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / f"data/images/{name}.png"), drawn[name][0])
+        for c, mask in enumerate(stack):
+            (tmp_path / f"data/masks/c{c:02}").mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / f"data/masks/c{c:02}/{name}.png"), mask.astype(np.uint8) * 255)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: sizes\nsource: {format: mask-folder, path: data}\nsteps: []\n", encoding="utf-8")
+    augforge.build(recipe, tmp_path / "out")
+    for checked in (True, False):
+        dataset = open_dataset(tmp_path / "out", check=checked)
+        assert len(dataset) == len(drawn)
+        for sample in dataset:
+            image, stack = drawn[sample.name]
+            np.testing.assert_array_equal(sample.image, image)
+            np.testing.assert_array_equal(bitmask.to_stack(sample.masks, classes), stack)
+            np.testing.assert_array_equal(bitmask.to_stack(bitmask.contiguous(sample.masks), classes), stack)
+
+
+def test_what_has_no_digest_is_still_compared_with_its_own_checksum(tmp_path: Path) -> None:
+    """Without digests nothing but the frame's checksum shows that masks were damaged."""
+    for number in (1, 2):
+        put_hand(tmp_path / "data", number, np.zeros((24, 32), np.uint8), ("a",))
+    _, dataset = made(tmp_path, tmp_path / "data", classes="[a]", split="{val: [ID001]}")
+    _, _, at, length = dataset.index.select("image_offset", "image_bytes", "masks_offset", "masks_bytes").row(0)
+    shard = dataset.folder / dataset.index["shard"][0]
+    content = bytearray(shard.read_bytes())
+    content[at + length - 1] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DatasetError, match="not those that the index has the digest of"):
+        open_dataset(dataset.folder)[0]
+    with pytest.raises(DatasetError, match="mask frame"):
+        open_dataset(dataset.folder, check=False)[0]

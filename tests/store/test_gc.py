@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from toybox import shas, toy_fixture, two_versions_fixture  # noqa: F401
 
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
+from augforge.engine.summary import Summary
 from augforge.errors import DatasetError
 from augforge.files import writer_lock
 from augforge.store.dataset import open_dataset

@@ -104,10 +104,10 @@ def test_a_rebuild_of_the_same_version_is_counted(two_versions: Path, toy: Path)
     assert found[0].parent == old_and_new(toy)[0]
 
 
-def test_a_url_is_refused_with_the_remedy() -> None:
-    for call in (history, list_tags, lambda place: checkout(place, "0"), lambda place: tag_version(place, "x")):
-        with pytest.raises(DatasetError, match=r"takes folders alone. Run it on the folder"):
-            call("s3://bucket/toy")
+def test_a_url_that_only_reads_is_refused_with_the_remedy() -> None:
+    for call in (lambda place: checkout(place, "0"), lambda place: tag_version(place, "x")):
+        with pytest.raises(DatasetError, match=r"cannot be written: https only reads\. Give a URL of a store"):
+            call("https://example.org/toy")
 
 
 # ---- tags ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sys
@@ -21,10 +22,11 @@ from augforge.engine.builder import build
 from augforge.errors import DatasetError, MissingExtra, SourceError
 from augforge.files import file_sha256, is_url
 from augforge.sources.formats.dataset import AugforgeDataset
+from augforge.store.copies import cache_folder
 from augforge.store.dataset import open_dataset
 from augforge.store.gc import collect
 from augforge.store.manifest import FileEntry, Manifest, read_manifest, write_manifest
-from augforge.store.remote import Remote, cache_folder, shard_locations
+from augforge.store.remote import Remote, shard_locations
 from augforge.store.verify import verify
 
 
@@ -99,6 +101,22 @@ def test_shards_are_fetched_once(url: str, made: Path) -> None:
     assert_same(url, made)
     fsspec.filesystem("memory").rm("/data/toy/shards", recursive=True)
     assert_same(url, made)
+
+
+def test_copies_take_no_more_space_than_the_ceiling(url: str, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = sorted(read_manifest(made).shards, key=lambda shard: shard.path)
+    monkeypatch.setenv("AUGFORGE_CACHE_GB", str((shards[0].bytes + shards[1].bytes) / 2e9))
+    remote = Remote(url)
+    first, second = (remote.fetch_shard(shard.path, shard.sha256, shard.bytes) for shard in shards[:2])
+    assert first.exists() and second.exists()  # both were used a moment ago
+    second.unlink()
+    os.utime(first, (0, 0))
+    remote.fetch_shard(shards[1].path, shards[1].sha256, shards[1].bytes)
+    assert second.exists() and not first.exists()
+    assert_same(url, made)
+    monkeypatch.setenv("AUGFORGE_CACHE_GB", "much")
+    with pytest.raises(DatasetError, match="AUGFORGE_CACHE_GB is 'much'; expected a number of gigabytes"):
+        remote.fetch_shard(shards[1].path, shards[1].sha256, shards[1].bytes)
 
 
 @pytest.mark.parametrize("size", ["same", "cut"])

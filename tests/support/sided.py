@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augforge import bitmask
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
+from augforge.engine.summary import Summary
 from augforge.sample import Sample
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.yamlfile import dump_yaml

@@ -16,7 +16,8 @@ import polars as pl
 import pytest
 
 from augforge import bitmask
-from augforge.engine.builder import Summary, build
+from augforge.engine.builder import build
+from augforge.engine.summary import Summary
 from augforge.phantom import write_phantom
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.store.manifest import read_manifest

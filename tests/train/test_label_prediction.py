@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,7 @@ def images(tmp_path: Path) -> Path:
 def test_alternatives_sum_to_one_and_others_do_not() -> None:
     groups = (*SIDES, LabelGroup("found", ("x",), multi=True))
     found = activate(torch.tensor([[1.0, 2.0, 0.0]]), groups)[0].tolist()
-    assert found == pytest.approx([1 / (1 + np.e), np.e / (1 + np.e), 0.5])
+    assert found == pytest.approx([1 / (1 + math.e), math.e / (1 + math.e), 0.5])
 
 
 def test_mirrored_views_exchange_the_labels_of_sides() -> None:
@@ -112,7 +113,7 @@ def test_mirrored_views_exchange_the_labels_of_sides() -> None:
         predictor = LabelPredictor(Brighter(), SIDES, UNIT, torch.device("cpu"), tta=tta, swap=swap)
         return list(map(float, predictor.probabilities(images)[0]))
 
-    sure = float(np.e / (1 + np.e))
+    sure = float(math.e / (1 + math.e))
     assert found() == pytest.approx([sure, 1 - sure])
     assert found("hflip", swap=[("left", "right")]) == pytest.approx([sure, 1 - sure])
     assert found("hflip", swap=[]) == pytest.approx([0.5, 0.5])

@@ -50,6 +50,16 @@ def domains(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return label_dataset(tmp_path_factory.mktemp("domains"), labels, rows, split=HALF, noise=150)
 
 
+def test_rows_that_are_held_out_decide_the_kind_of_labels_too(tmp_path: Path) -> None:
+    """A fold without the only image of no finding would else learn alternatives, and the others findings."""
+    dataset = label_dataset(tmp_path, ("a", "b"), {f"P{n}/x": [float(n % 2), float(n % 2 == 0 < n)] for n in range(6)})
+    held_out = pl.col("name") == "P0/x"
+    parts = dataset.where(~held_out), dataset.where(held_out)
+    data = RunData([dataset], config("validate_every=0"), torch.device("cpu"), parts)
+    assert [group.multi for group in data.spec.groups] == [True]
+    assert not data.validation
+
+
 def test_masks_and_labels_are_no_training_set(findings: Dataset, domains: Dataset, tmp_path: Path) -> None:
     write_shapes(tmp_path / "data", [(40, 40), (40, 40)])
     recipe = "name: masks\nsource: {format: mask-folder, path: data, classes: [red, green, blue]}\nsteps: []\n"

@@ -1,4 +1,4 @@
-"""Metadata and labels by split and by class, from the index. Columns of free text are only counted, never listed."""
+"""Metadata by split and by class, from the index. What may name a person is only counted, never listed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import polars as pl
 from augforge.store.dataset import Dataset
 
 MOST_VALUES = 20
-"""A column of texts with more values is no category: its values may be names."""
+"""A column of texts with more values is no category: its values may be names. Nor is one in which every other group has
+a value of its own, as with names of patients who have several images each."""
 BINS = 20
 
 
@@ -27,10 +28,11 @@ def metadata_facts(dataset: Dataset) -> list[dict[str, Any]]:
         return []
     areas = index["area"].struct.unnest()
     shown = {name: areas[name].fill_null(0) > 0 for name in dataset.classes}
-    return [_column_facts(column, index["split"], shown) for column in index["metadata"].struct.unnest()]
+    columns = index["metadata"].struct.unnest()
+    return [_column_facts(column, index["group"], index["split"], shown) for column in columns]
 
 
-def _column_facts(column: pl.Series, split: pl.Series, shown: dict[str, pl.Series]) -> dict[str, Any]:
+def _column_facts(column: pl.Series, group: pl.Series, split: pl.Series, shown: dict[str, pl.Series]) -> dict[str, Any]:
     present = column.drop_nulls()
     facts: dict[str, Any] = {"name": column.name, "samples": len(present), "different": 0}
     if present.dtype.is_nested():
@@ -38,7 +40,8 @@ def _column_facts(column: pl.Series, split: pl.Series, shown: dict[str, pl.Serie
     facts["different"] = present.n_unique()
     if present.dtype.is_numeric() and facts["different"] > 2:
         return {**facts, **_numbers(column, split, shown)}
-    if 0 < facts["different"] <= MOST_VALUES:
+    groups = group.filter(column.is_not_null()).n_unique()
+    if 0 < facts["different"] <= min(MOST_VALUES, groups / 2):
         return {**facts, **_categories(column, split, shown)}
     return {**facts, "kind": "texts"}
 

@@ -60,6 +60,31 @@ def make_report(
     return Report(facts, read_pixels(dataset, thumbnails), read_families(dataset), pages, note)
 
 
+def report_dataset(
+    dataset: Dataset, out: str | Path, against: Dataset | None = None, *, thumbnails: int = THUMBNAILS, note: str = ""
+) -> dict[str, Any]:
+    """Write the report of a dataset, or of a part of one, as one file of HTML.
+
+    Args:
+        dataset: what is shown.
+        out: the file, whose name ends in .html.
+        against: an earlier version, or another dataset, to show what changed since.
+        thumbnails: most samples that are decoded and shown.
+        note: something to say on top.
+
+    Returns:
+        the figures that it shows, see `gather_facts`.
+
+    Raises:
+        AugforgeError: the name does not end in .html, or there is no such folder.
+        StorageError: there is no space or right to write it.
+        DatasetError: the dataset is damaged.
+    """
+    made = make_report(dataset, against, thumbnails, note=note)
+    write_report(made, Path(out))
+    return made.facts
+
+
 def write_report(report: Report, path: Path) -> None:
     """Write a report as one file.
 

@@ -12,7 +12,7 @@ from typing import Any
 from augforge.engine.verdicts import VerdictFile
 from augforge.recipe.recipe import Verdict
 from augforge.report.html.thumbnails import Outline, Thumbnail, class_colour, make_thumbnail, outlines_of
-from augforge.report.review.case import Case
+from augforge.report.review.case import Case, View
 
 SIDE = 1400
 """Pixels of the longer side of a picture: enough to judge it, and quick to send."""
@@ -20,7 +20,7 @@ _KEPT = 24
 """Pictures that are kept, so that going back, and the next one, are quick."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Desk:
     """Cases and the file of verdicts on them.
 
@@ -38,7 +38,7 @@ class Desk:
     _lock: Lock = field(default_factory=Lock, repr=False)  # sources and models are not made for several threads
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_picture", lru_cache(_KEPT)(self._make_picture))
+        self._picture = lru_cache(_KEPT)(self._make_picture)
 
     def list_cases(self) -> list[dict[str, Any]]:
         """All cases, JSON-like, in order; the number of a case is its place."""
@@ -72,32 +72,30 @@ class Desk:
         if not 0 <= number < len(self.cases):
             raise IndexError(number)
         with self._lock:
-            found: Mapping[str, Any] = vars(self)["_picture"](number)
-            return found
+            return self._picture(number)
 
     def _make_picture(self, number: int) -> Mapping[str, Any]:
         view = self.cases[number].view
         sample = view.load()
         small = make_thumbnail(sample, view.classes, SIDE)
         scale = small.width / sample.width
-        predicted: Sequence[Outline] = ()
-        if view.predict is not None:
-            predicted = outlines_of(view.predict(), len(view.predicted_classes), small.width, small.height)
         return {
             "width": small.width,
             "height": small.height,
             "picture": small.picture,
             "size": [sample.width, sample.height],
-            "truth": _outlines_json(small, view.classes),
-            "prediction": [_outline_json(o, view.predicted_classes, view.classes) for o in predicted]
-            if view.predict is not None
-            else None,
+            "truth": [_outline_json(outline, view.classes, view.classes) for outline in small.outlines],
+            "prediction": _predicted_outlines(view, small),
             "boxes": [[edge * scale for edge in box] for box in view.boxes],
         }
 
 
-def _outlines_json(thumbnail: Thumbnail, classes: Sequence[str]) -> list[dict[str, str]]:
-    return [_outline_json(outline, classes, classes) for outline in thumbnail.outlines]
+def _predicted_outlines(view: View, shown: Thumbnail) -> list[dict[str, str]] | None:
+    """What a model says, in pixels of the picture that is shown; None if no model was asked."""
+    if view.predict is None:
+        return None
+    outlines = outlines_of(view.predict(), len(view.predicted_classes), shown.width, shown.height)
+    return [_outline_json(outline, view.predicted_classes, view.classes) for outline in outlines]
 
 
 def _outline_json(outline: Outline, classes: Sequence[str], table: Sequence[str]) -> dict[str, str]:

@@ -78,12 +78,11 @@ def _recipe_of(place: str, folder: Path | None) -> tuple[str, list[str], Path]:
     dataset = open_dataset(place)
     recipe = last_build(dataset.folder, dataset.version).get("recipe")
     if recipe is None or not Path(recipe).expanduser().is_file():
-        where = (
-            "does not say which recipe it was built from"
-            if recipe is None
-            else f"was built from {recipe}, which is gone"
+        missing = f"was built from {recipe}, which is not there" if recipe else "does not say which recipe made it"
+        raise DatasetError(
+            f"{place} {missing}. Start in the folder that it was built in, or name the recipe: augforge review RECIPE "
+            f"--dataset {place}"
         )
-        raise DatasetError(f"{place} {where}. Name the recipe: augforge review RECIPE --dataset {place}")
     changed = recorded_overrides(dataset.folder, dataset.manifest)
     return recipe, [f"{key}={json.dumps(value)}" for key, value in changed.items()], folder or dataset.folder
 

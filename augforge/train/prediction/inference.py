@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from augforge import bitmask
 from augforge.bitmask import Planes
-from augforge.errors import MissingExtra, TrainError
+from augforge.errors import TrainError
 from augforge.lineage import Lineage, Root, compose
-from augforge.ops.geometry import scale_image, scale_matrix
+from augforge.ops.geometry import scale_matrix
 from augforge.ops.sides import Sides
 from augforge.sample import IDENTITY, Box, Matrix, Placement, Sample
 from augforge.train.data.inputspec import InputSpec
@@ -28,12 +28,11 @@ from augforge.train.net.pixels import decide_exclusive
 from augforge.train.prediction.blend import blend
 from augforge.train.prediction.preparing import PassNotes, Preparer, View
 from augforge.train.prediction.tta import Pairs, average_views, build_views, side_warnings
+from augforge.train.prediction.windows import load_sliding_window, pad_sample, scale_sample, standardise
 from augforge.train.preparation import PreparedStep
 
 Layer = NDArray[np.float32]
 """Probabilities of one class, float32 (H, W), 0 to 1."""
-
-_FLAT = 1e-4  # a smaller deviation is rounding error: the window has a single gray value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,16 +231,16 @@ class Predictor:
     def _predict_windows(self, sample: Sample, window: Window) -> Iterator[Prediction]:
         """Predict by windows, blended with Gaussian weights around their centres (Isensee et al., nnU-Net, 2021)."""
         size = window.size or self.spec.size
-        scaled = _pad(self.spec.fit(sample) if window.scale is None else _scale(sample, window.scale), size)
+        scaled = pad_sample(self.spec.fit(sample) if window.scale is None else scale_sample(sample, window.scale), size)
         by_itself = window.scale is not None and self.spec.normalise == "sample"
         # The blended probabilities get the dtype of the image: half precision halves the memory.
         image = self.spec.pixels(scaled.image)[None].half()
         with torch.inference_mode():
-            blended: Tensor = _load_sliding_window()(
+            blended: Tensor = load_sliding_window()(
                 image,
                 roi_size=size[::-1],
                 sw_batch_size=self.batch_size,
-                predictor=lambda part: self.probabilities(_standardise(part.float()) if by_itself else part.float()),
+                predictor=lambda part: self.probabilities(standardise(part.float()) if by_itself else part.float()),
                 overlap=window.overlap,
                 mode="gaussian",
                 sw_device=self.device,
@@ -262,44 +261,7 @@ def _in_image(predictions: Sequence[Prediction], roots: Sequence[Root]) -> Predi
     return Prediction(name, np.stack(layers), IDENTITY, (0, 0, width, height), width, height)
 
 
-def _standardise(images: Tensor) -> Tensor:
-    """Bring each image of (N, channels, h, w) to mean 0 and deviation 1, as if it were a sample of its own."""
-    centred = images - images.mean((1, 2, 3), keepdim=True)
-    deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
-    return centred / torch.where(deviation > _FLAT, deviation, 1)
-
-
 def _to_prediction(sample: Sample, probabilities: NDArray[np.floating[Any]], placement: Placement) -> Prediction:
     width, height = sample.width, sample.height
     placed = Lineage.of_source(sample.name, width, height).roots[0].transform(placement)
     return Prediction(sample.name, probabilities, placed.matrix, placed.clip, width, height)
-
-
-def _scale(sample: Sample, scale: float) -> Sample:
-    """Scale a sample's image; its masks are not needed and left empty."""
-    old = (sample.width, sample.height)
-    new = (max(1, round(old[0] * scale)), max(1, round(old[1] * scale)))
-    image = scale_image(sample.image, *new)
-    return sample.derive(image, _empty_masks(sample, image), matrix=scale_matrix(old, new))
-
-
-def _pad(sample: Sample, size: tuple[int, int]) -> Sample:
-    """Pad a sample's image with black on all sides to the size of a window, if it is smaller."""
-    matrix = sample.placements[0].matrix if sample.placements else IDENTITY
-    across, down = max(0, size[0] - sample.width), max(0, size[1] - sample.height)
-    left, top = across // 2, down // 2
-    image = cv2.copyMakeBorder(sample.image, top, down - top, left, across - left, cv2.BORDER_CONSTANT, value=0)
-    return sample.derive(image, _empty_masks(sample, image), matrix=compose(((1, 0, left), (0, 1, top)), matrix))
-
-
-def _empty_masks(sample: Sample, image: NDArray[Any]) -> Planes:
-    return np.zeros((*image.shape[:2], len(sample.known)), np.uint8)
-
-
-def _load_sliding_window() -> Any:
-    """MONAI's sliding window inference; MissingExtra if MONAI is not installed."""
-    try:
-        from monai.inferers.utils import sliding_window_inference
-    except ImportError:
-        raise MissingExtra("monai", "train", "predicting by sliding windows") from None
-    return sliding_window_inference

@@ -168,12 +168,16 @@ def _from_dataset(dataset: Dataset, split: str | None) -> Inputs:
         Target(
             name,
             name + suffix_of(part.payload(samples[0][0])[0]),
-            tuple(Part(partial(part.__getitem__, row), root, exchange) for row, root, exchange in samples),
+            tuple(Part(_reader(part, row), root, exchange) for row, root, exchange in samples),
         )
         for name, samples in sorted(samples_of.items())
     ]
     origin = {"dataset": dataset.name, "version": dataset.version}
     return Inputs(origin | ({"split": split} if split else {}), targets, [], dataset)
+
+
+def _reader(dataset: Dataset, row: int) -> Callable[[], Sample]:
+    return lambda: dataset[row]
 
 
 def _single_roots(dataset: Dataset) -> Iterator[tuple[str, Root | None, Pairs]]:

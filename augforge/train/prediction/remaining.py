@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from augforge.train.run import TrainingRun
 
 State = Literal["applied", "already", "none", "as-is", "unknown", "different"]
-P = TypeVar("P", bound="Preparing")
 
 
 class Preparing(Protocol):
@@ -26,6 +25,9 @@ class Preparing(Protocol):
 
     def with_steps(self: P, steps: Sequence[PreparedStep], notes: PassNotes) -> P:
         """One that takes samples through preparing steps first, and notes what happens."""
+
+
+P = TypeVar("P", bound=Preparing)
 
 
 @dataclass(slots=True)

@@ -244,7 +244,7 @@ def _notes(result: dict[str, Any]) -> Iterator[str]:
     """How to read the result, and what it does not say."""
     first, seeds = result["datasets"][0]["label"], len(result["seeds"])
     comparisons = len(result["classes"]) * (len(result["datasets"]) - 1)
-    yield f"Every model took {result['steps']} optimizer steps and was judged as it was at their end."
+    yield f"Every model took {plural(result['steps'], 'optimizer step')} and was judged as it was at their end."
     basis = f"{plural(seeds, 'seed')} and {plural(result['images'], 'image')} of {plural(result['groups'], 'group')}"
     yield f"Differences are to {first}: mean over {basis}."
     yield (

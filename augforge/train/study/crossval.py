@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from augforge import bitmask
+from augforge.errors import TrainError
 from augforge.keys import digest
 from augforge.progress import Progress, Silent
 from augforge.report.tables import pairs, table
@@ -165,16 +166,17 @@ def _train_and_score(
     fold: Fold, config: TrainConfig, out: Path, progress: Progress, train_model: ModelTrainer
 ) -> FoldFiles:
     """The files of a fold; both training and scoring are skipped if an earlier call has done them."""
-    dataset = fold.train
     held_out = [] if fold.value is None else [fold.value]
-    fold_digest = digest(config.identity(), dataset.version, sorted(fold.groups), *held_out)[:8]
+    fold_digest = digest(config.identity(), fold.train.version, sorted(fold.groups), *held_out)[:8]
     run_folder = out / f"fold{fold.number}-{fold_digest}"
     files = FoldFiles(run_folder / "judged.parquet", run_folder / "predictions.parquet")
     if not files.scores.exists():
-        model = train_model(dataset, config, run_folder, progress, (fold.train, fold.held_out))
+        try:
+            model = train_model(fold.train, config, run_folder, progress, (fold.train, fold.held_out))
+        except TrainError as error:
+            raise TrainError(f"fold {fold.number}: {error}") from error
         score = score_label_fold if model.groups else score_fold
-        scores = score(fold, model, files.predictions, progress)
-        write_frame(files.scores, scores)  # after the predictions: if it exists, both are complete
+        write_frame(files.scores, score(fold, model, files.predictions, progress))  # last: then both are complete
     return files
 
 
