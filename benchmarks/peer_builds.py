@@ -97,8 +97,9 @@ def read_datumaro(source: Source, folder: Path) -> Iterator[Sample]:
 
 
 def by_hugging_face(source: Source, folder: Path) -> None:
-    import datasets
     from PIL import Image
+
+    import datasets
 
     def flip(example: dict[str, Any]) -> dict[str, Any]:
         flipped = [np.asarray(image)[:, ::-1] for image in (example["image"], *example["masks"])]
