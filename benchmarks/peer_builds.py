@@ -97,9 +97,8 @@ def read_datumaro(source: Source, folder: Path) -> Iterator[Sample]:
 
 
 def by_hugging_face(source: Source, folder: Path) -> None:
-    from PIL import Image
-
     import datasets
+    from PIL import Image
 
     def flip(example: dict[str, Any]) -> dict[str, Any]:
         flipped = [np.asarray(image)[:, ::-1] for image in (example["image"], *example["masks"])]
