@@ -277,7 +277,8 @@ def test_a_loader_process_imports_only_what_reading_needs() -> None:
 @pytest.mark.parametrize("classes", [1, 8, 70])
 def test_every_size_and_number_of_classes_is_read_as_it_was_drawn(classes: int, tmp_path: Path) -> None:
     """Widths that are no multiple of 8, a single pixel, empty and full classes: the masks that OpenCV wrote."""
-    rng, drawn = np.random.default_rng(classes), {}
+    rng = np.random.default_rng(classes)
+    drawn: dict[str, Any] = {}
     for height, width in ((1, 1), (7, 13), (33, 65), (40, 8)):
         name = f"p{height}x{width}"
         stack = rng.random((classes, height, width)) < rng.choice([0, 0.03, 0.5, 1], (classes, 1, 1))
