@@ -218,7 +218,7 @@ def test_a_damaged_sample_is_an_error(workers: int, dataset: Dataset, tmp_path: 
 def test_a_worker_imports_little() -> None:
     code = "import sys, augforge.torch; print(*(name for name in sys.modules if name.split('.')[0] == 'augforge'))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert len(loaded) < 40
+    assert len(loaded) <= 40
     assert not {name.split(".")[1] for name in loaded if "." in name} & {"sources", "engine", "recipe", "report", "cli"}
 
 
