@@ -109,6 +109,9 @@ class FakeRun:
             box = (0, 0, SIZE, SIZE)
             yield sample, Prediction(sample.name, seen.astype(np.float32), IDENTITY, box, SIZE, SIZE)
 
+    def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
+        return (prediction for _, prediction in self.pairs(samples))
+
 
 @pytest.fixture
 def judged(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
