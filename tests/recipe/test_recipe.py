@@ -313,7 +313,7 @@ STEP = HEAD + "steps:\n  - op: hflip\n  - {op: OP,\n     KEY}\n"
                 (3, "quality: 90", ": `quality` belongs to `image: jpeg`; png is lossless"),
                 (3, "{image: png, quality: 90}", ": `quality` belongs to `image: jpeg`; png is lossless"),
                 (4, "{image: jpeg, quality: 0}", ".quality: expected at least 1, got 0"),
-                (4, "image: jpg", ".image: expected 'png' or 'jpeg', got 'jpg'. Did you mean 'jpeg'?"),
+                (4, "image: jpg", ".image: expected 'png', 'jpeg' or 'keep', got 'jpg'. Did you mean 'jpeg'?"),
                 (4, "fit: cover", ".fit: expected 'letterbox' or 'stretch', got 'cover'"),
                 (4, "size: abc", ".size: expected a whole number or a list, got 'abc'"),
                 (4, "size: 1.5", ".size: expected a whole number or a list, got 1.5"),
