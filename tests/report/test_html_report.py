@@ -27,7 +27,7 @@ from augforge.report.html.columns import bin_edges, metadata_facts
 from augforge.report.html.facts import gather_facts
 from augforge.report.html.opening import open_against, open_shown
 from augforge.report.html.page import make_report, render_report, write_report
-from augforge.report.html.pixels import read_pixels
+from augforge.report.html.pixels import read_pixels, tile_facts
 from augforge.report.html.thumbnails import make_thumbnail
 from augforge.report.trace import trace_sample
 from augforge.store.dataset import Dataset, open_dataset
@@ -246,6 +246,25 @@ def test_a_chart_says_its_values_in_picture_and_table() -> None:
     assert "<b>" not in chart.svg and chart.rows == (("a<b>", "3", "1"), ("c", "4", "0"))
     assert {"a&lt;b&gt;: 3", "c: 4", "a&lt;b&gt;: 1"} <= set(re.findall(r"<title>(.*?)</title>", chart.svg))
     assert "s-train" in chart.svg and "s-val" in chart.svg and "<script" not in chart.svg
+
+
+def test_a_number_has_all_its_digits() -> None:
+    rows = draw_bars("samples", ["a", "b"], {"train": [12_345, 0.25], "val": [1_234_567, 1_234_567.2]}).rows
+    assert rows == (("a", "12,345", "1,234,567"), ("b", "0.25", "1,234,567"))
+
+
+def test_a_sample_with_two_tags_is_flagged_once(dataset: Dataset) -> None:
+    two = pl.when(pl.int_range(len(dataset)) < 3).then(pl.lit(["blur", "metal"])).otherwise(pl.lit([]))
+    report = make_report(with_index(dataset, dataset.index.with_columns(tags=two)), thumbnails=2)
+    assert report.facts["flagged"] == 3
+    assert "<dt>Flagged</dt><dd>3</dd>" in render_report(report)
+
+
+def test_a_label_that_is_unknown_is_not_given(dataset: Dataset) -> None:
+    label = pl.lit([1.0, None], dtype=pl.List(pl.Float32))
+    assert tile_facts(with_index(dataset, dataset.index.with_columns(label=label), labels=("a", "b")), 0)["labels"] == [
+        "a"
+    ]
 
 
 def test_a_box_has_the_quartiles_that_it_was_given() -> None:

@@ -140,9 +140,14 @@ def _finish(
     series: Sequence[str] | None = None,
 ) -> Chart:
     """The chart with its table; `series` are those that have colours of their own, by default all columns."""
-    rows = tuple((name, *(f"{values[i]:,.4g}" for values in numbers.values())) for i, name in enumerate(names))
+    rows = tuple((name, *(format_number(values[i]) for values in numbers.values())) for i, name in enumerate(names))
     svg = _plain_svg(chart.render_tree(), list(numbers) if series is None else series)
     return Chart(title, svg, ("", *numbers), rows)
+
+
+def format_number(value: float) -> str:
+    """Whole numbers with every digit, others with four: ``12,345``, ``0.03333``; none from 1 on with an exponent."""
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _short(name: str) -> str:

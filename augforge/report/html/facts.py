@@ -25,7 +25,8 @@ def gather_facts(dataset: Dataset, against: Dataset | None = None) -> dict[str, 
     Returns:
         What `augforge.report.inspect.inspect` says, under the same keys, with more about ``classes`` (see
         `class_facts`), and ``together``, ``metadata_by_split``, ``groups_by_split``, ``sides``, ``tagged``,
-        ``rejected_samples``, ``leaks`` (findings about leaks between splits), ``lineage``, ``drawn`` and ``changes``.
+        ``flagged`` (how many samples have a tag), ``rejected_samples``, ``leaks`` (findings about leaks between
+        splits), ``lineage``, ``drawn`` and ``changes``.
     """
     found, provenance, sizes = inspect(dataset), Provenance(dataset), class_sides(dataset)
     return {
@@ -36,6 +37,7 @@ def gather_facts(dataset: Dataset, against: Dataset | None = None) -> dict[str, 
         "groups_by_split": group_facts(dataset.index, sizes),
         "sides": side_facts(dataset, sizes),
         "tagged": tag_facts(dataset),
+        "flagged": int((dataset.index["tags"].list.len() > 0).sum()),
         "rejected_samples": rejected_facts(dataset),
         "leaks": [entry for entry in found["findings"] if entry["kind"] in LEAKS],
         "lineage": step_facts(provenance),

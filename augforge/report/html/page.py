@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from augforge.errors import AugforgeError, plural, visible
 from augforge.files import write_text
+from augforge.report.html.charts import format_number
 from augforge.report.html.drawing import draw_charts
 from augforge.report.html.facts import gather_facts
 from augforge.report.html.families import Family, read_families
@@ -150,7 +151,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         {
-            "number": lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}",
+            "number": format_number,
             "percent": _percent,
             "name": visible,
             "human_bytes": human_bytes,
