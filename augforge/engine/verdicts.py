@@ -21,7 +21,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 
 from augforge.errors import AugforgeError
 from augforge.files import make_folder, write_text, writing
-from augforge.recipe.recipe import Verdict, parse_review
+from augforge.recipe.recipe import Verdict, is_blank, parse_review
 
 _EMPTY = """\
 # A person's verdicts on source images, which overrule every filter: `review: {name}` in the recipe.
@@ -59,12 +59,15 @@ class VerdictFile:
     path: Path
 
     def create(self) -> None:
-        """Write a file without verdicts if there is none."""
+        """Write a file without verdicts if there is none; one of comments alone keeps them."""
         with writing(self.path):
             make_folder(self.path.parent)
         with self._locked():
-            if not self.path.exists() or not self.path.read_text(encoding="utf-8-sig").strip():
+            text = self._text() if self.path.exists() else ""
+            if not text.strip():
                 write_text(self.path, _EMPTY.format(name=self.path.name))
+            elif is_blank(text.encode()):
+                write_text(self.path, f"{text.rstrip()}\nsamples: {{}}\n")
 
     def read(self) -> Mapping[str, Verdict]:
         """The verdicts by composed names (NFC); RecipeError, with the line, if the file is no review file."""

@@ -276,6 +276,8 @@ def relative_path(data: Path, folder: Path) -> str:
     """The path of the data as a recipe in a folder names it; absolute where that is far away."""
     try:
         found = os.path.relpath(data.absolute(), folder.absolute())
+        if (folder / found).resolve() != data.resolve():  # '..' behind a link is above what the link leads to
+            found = os.path.relpath(data.resolve(), folder.resolve())
     except ValueError:  # another drive
         return str(data.absolute())
     return str(data.absolute()) if found.count("..") > _FAR else Path(found).as_posix()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -20,7 +21,7 @@ from augforge.sources import SOURCES, Source
 from augforge.sources.options import MetadataColumns
 from augforge.sources.plausibility.kinds import OLD_KINDS
 from augforge.store.codec import Encoding
-from augforge.yamlfile import MAX_BYTES, KeyPath, YamlFile, override, parse_yaml, read_yaml
+from augforge.yamlfile import MAX_BYTES, KeyPath, YamlFile, override, parse_yaml, read_yaml, read_yaml_text
 
 MAX_STEPS = 100
 """Planning goes through the steps recursively; what people write has about ten."""
@@ -186,7 +187,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, review_to_co
         RecipeError: with file, line, expectation and the nearest known name.
     """
     path = Path(path).expanduser()
-    if path.is_dir() or path.suffix.lower() in (".json", ".xml", ".csv"):
+    if path.is_dir() or (path.suffix.lower() in (".json", ".xml", ".csv") and not holds_recipe(path)):
         raise RecipeError(
             f"{path} is {'a folder' if path.is_dir() else 'data'}; expected a recipe, a YAML file. If it is your data, "
             f"write a recipe for it: augforge init {path}"
@@ -224,6 +225,18 @@ _FORM = "{name: mine, source: {format: coco, path: data}}"
 _REVIEW_FORM = "samples: {NAME: {verdict: keep, why: a scar}}"
 
 
+def holds_recipe(path: Path) -> bool:
+    """Whether a file of JSON or YAML has the keys of a recipe, though its name may be one that data has too."""
+    if path.suffix.lower() not in (".json", ".yaml") or not path.is_file() or path.stat().st_size > MAX_BYTES:
+        return False
+    try:
+        text = read_yaml_text(path, RecipeError)
+        data = json.loads(text) if path.suffix.lower() == ".json" else parse_yaml(text, str(path), RecipeError).data
+    except (RecipeError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and "name" in data and isinstance(data.get("source"), dict)
+
+
 def _read_review(path: Path | None, recipe: YamlFile, to_come: bool) -> tuple[str | None, Mapping[str, Verdict]]:
     """A review file, ``samples: {ID007/image1: {verdict: drop, why: nail art}}``: its text, and the verdicts.
 
@@ -237,13 +250,14 @@ def _read_review(path: Path | None, recipe: YamlFile, to_come: bool) -> tuple[st
             f"there is no file {path}; expected verdicts, such as '{_REVIEW_FORM}'. Make a first one: "
             f"augforge outliers {recipe.name} --write-review {path}",
         )
-    if path.is_file() and path.stat().st_size <= MAX_BYTES and _is_blank(path.read_bytes()):
+    if path.is_file() and path.stat().st_size <= MAX_BYTES and is_blank(path.read_bytes()):
         return None, {}
     file = read_yaml(path, RecipeError, form=_REVIEW_FORM)
     return file.text, _composed(file.check(ReviewFile, file.data).samples)
 
 
-def _is_blank(text: bytes) -> bool:
+def is_blank(text: bytes) -> bool:
+    """Whether a file of YAML holds nothing but comments."""
     return all(not line.strip() or line.lstrip().startswith(b"#") for line in text.splitlines())
 
 

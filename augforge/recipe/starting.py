@@ -10,7 +10,7 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import AugforgeError, RecipeError, SourceError
 from augforge.files import replacing
 from augforge.recipe.first import FirstRecipe, describe, name_for, relative_path, usual_name, write_first_recipe
-from augforge.recipe.recipe import RecipeKeys, load_recipe
+from augforge.recipe.recipe import RecipeKeys, holds_recipe, load_recipe
 from augforge.sources.detecting.matching import Match
 from augforge.sources.detecting.sets import Found, find_sets
 from augforge.yamlfile import parse_yaml
@@ -62,7 +62,9 @@ def start_recipe(
     first = write_first_recipe(found, match, relative_path(match.root, folder), shown, name, cache)
     written = parse_yaml(first.text, shown, RecipeError)
     written.check(RecipeKeys, written.data)  # a person may have asked for a name that names no folder
-    if target != STANDARD_OUTPUT and not (keep and target.is_file() and _reads(target, place)):
+    if keep and target.is_file():
+        _require_reading(target, place)
+    elif target != STANDARD_OUTPUT:
         _write(first.text, target, force)
     return first, target
 
@@ -73,7 +75,8 @@ _DATA = frozenset({".json", ".xml", ".csv", ".xlsx", ".parquet"})
 
 def is_data(place: Path) -> bool:
     """Whether a place that stands where a recipe is expected is rather data: a folder, or a file of annotations."""
-    return place.is_dir() or (place.is_file() and (place.suffix.lower() in _DATA or place.name == "data.yaml"))
+    named = place.suffix.lower() in _DATA or place.name == "data.yaml"
+    return place.is_dir() or (place.is_file() and named and not holds_recipe(place))
 
 
 def recipe_for(place: Path, folder: Path = Path()) -> Path:
@@ -89,7 +92,23 @@ def recipe_for(place: Path, folder: Path = Path()) -> Path:
     target = Path(f"{name_for(place if place.is_dir() else place.parent)}.yaml")
     if target.is_file() and _reads(target, place):
         return target
-    return start_recipe(place, keep=True)[1] if folder == Path() else start_recipe(place, folder / target)[1]
+    if folder == Path():
+        return start_recipe(place, keep=True)[1]
+    first, written = start_recipe(place, folder / target)
+    known = Path(f"{first.name}.yaml")  # of a data set within the place, which has its own name
+    if not known.is_file():
+        return written
+    _require_reading(known, place)
+    return known
+
+
+def _require_reading(recipe: Path, place: Path) -> None:
+    """Raise RecipeError unless a recipe that is there reads the data at a place."""
+    if not _reads(recipe, place):
+        raise RecipeError(
+            f"{recipe} exists, and does not read {place}, or has a mistake; it is left as it is. Build it: "
+            f"augforge build {recipe}; or write one of another name: augforge init {place} --name OTHER"
+        )
 
 
 def _reads(recipe: Path, place: Path) -> bool:

@@ -116,6 +116,13 @@ def test_any_order_of_verdicts_is_what_stands_there(
         assert dict(file.read()) == expected
 
 
+def test_a_file_of_comments_alone_keeps_them(tmp_path: Path) -> None:
+    file = write(tmp_path, "# ours\n")
+    file.create()
+    assert put(file, "x", DROP).startswith("# ours\nsamples:\n")
+    assert file.read() == {"x": DROP}
+
+
 def test_a_verdict_that_changed_meanwhile_is_a_conflict_and_nothing_is_written(tmp_path: Path) -> None:
     file = write(tmp_path, WRITTEN)
     with pytest.raises(Conflict) as caught:

@@ -19,10 +19,10 @@ from layouts import (
 )
 
 from augforge.engine.builder import build
-from augforge.errors import AugforgeError, RecipeError, SourceError
+from augforge.errors import RecipeError, SourceError
 from augforge.recipe.first import name_for
 from augforge.recipe.recipe import load_recipe
-from augforge.recipe.starting import STANDARD_OUTPUT, recipe_for, start_recipe
+from augforge.recipe.starting import STANDARD_OUTPUT, is_data, recipe_for, start_recipe
 from augforge.sources.detecting.matching import Match
 from augforge.store.dataset import open_dataset
 
@@ -158,8 +158,10 @@ def test_a_folder_that_is_built_twice_keeps_its_recipe(tmp_path: Path, monkeypat
     assert recipe_for(Path("mine")) == recipe
     assert load_recipe(recipe).seed == 5
     recipe.write_text("name: other\nsource: {format: coco, path: elsewhere}\n")
-    with pytest.raises(AugforgeError, match="exists"):
-        recipe_for(Path("mine"))
+    (tmp_path / "dry").mkdir()
+    for folder in (Path(), tmp_path / "dry"):
+        with pytest.raises(RecipeError, match="augforge init mine --name OTHER"):
+            recipe_for(Path("mine"), folder)
 
 
 def test_a_folder_within_a_folder_is_built_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +170,27 @@ def test_a_folder_within_a_folder_is_built_twice(tmp_path: Path, monkeypatch: py
     recipe = recipe_for(Path("mine"))
     recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 5"))
     assert recipe_for(Path("mine")) == recipe
+    (tmp_path / "dry").mkdir()
+    assert recipe_for(Path("mine"), tmp_path / "dry") == recipe
     assert load_recipe(recipe).seed == 5
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "mine.json"])
+def test_a_recipe_with_a_name_of_data_is_a_recipe(name: str, tmp_path: Path) -> None:
+    coco_one_file(tmp_path / "mine")
+    (tmp_path / name).write_text('{"name": "other", "source": {"format": "coco", "path": "mine"}}')
+    assert not is_data(tmp_path / name)
+    assert load_recipe(tmp_path / name).name == "other"
+    (tmp_path / name).write_text('{"name": "other", "source": "a camera", "names": ["nut"]}')
+    assert is_data(tmp_path / name)
+
+
+def test_a_recipe_behind_a_link_reads_the_data(tmp_path: Path) -> None:
+    coco_one_file(tmp_path / "mine")
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("deep/er")
+    _, recipe = start_recipe(tmp_path / "mine", tmp_path / "link/r.yaml")
+    assert load_recipe(recipe).source.root.resolve() == (tmp_path / "mine").resolve()
 
 
 @pytest.mark.parametrize(
