@@ -8,7 +8,6 @@ sample that changed meanwhile is a conflict, which a person decides.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 from augforge.errors import AugforgeError
 from augforge.files import make_folder, write_text, writing
 from augforge.recipe.recipe import Verdict, is_blank, parse_review
+from augforge.yamlfile import quote
 
 _EMPTY = """\
 # A person's verdicts on source images, which overrule every filter: `review: {name}` in the recipe.
@@ -118,19 +118,8 @@ class VerdictFile:
 
 def review_line(name: str, verdict: Verdict) -> str:
     """``"ID007/image1": {verdict: drop, why: "metal: ring"}``: an entry of a review file, in one line."""
-    why = f", why: {_quote(verdict.why)}" if verdict.why else ""
-    return f"{_quote(name)}: {{verdict: {verdict.verdict}{why}}}"
-
-
-def _quote(text: str) -> str:
-    """A text in double quotes, as JSON has it, with all escaped that YAML or a terminal would not take for text."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else _escape(c) for c in quoted)
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    why = f", why: {quote(verdict.why)}" if verdict.why else ""
+    return f"{quote(name)}: {{verdict: {verdict.verdict}{why}}}"
 
 
 def _says(text: str, path: Path, wanted: Mapping[str, Verdict]) -> bool:
@@ -157,11 +146,11 @@ def _changed(text: str, value: MappingNode, verdict: Verdict) -> str:
     said = {key.value: node for key, node in value.value}
     edits = [(said["verdict"].start_mark.index, _end(text, said["verdict"]), str(verdict.verdict))]
     if "why" in said:
-        edits.append((said["why"].start_mark.index, _end(text, said["why"]), _quote(verdict.why)))
+        edits.append((said["why"].start_mark.index, _end(text, said["why"]), quote(verdict.why)))
     elif verdict.why:
         key, node = value.value[-1]
         between, end = ", " if value.flow_style else "\n" + " " * key.start_mark.column, _end(text, node)
-        edits.append((end, end, f"{between}why: {_quote(verdict.why)}"))
+        edits.append((end, end, f"{between}why: {quote(verdict.why)}"))
     for start, end, new in sorted(edits, reverse=True):  # from the back, so that places before stay what they are
         text = _replaced(text, start, end, new)
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from augforge.yamlfile.document import KeyPath, YamlFile
-from augforge.yamlfile.flowing import flow
+from augforge.yamlfile.flowing import flow, quote
 from augforge.yamlfile.overriding import override
 from augforge.yamlfile.parsing import MAX_BYTES, dump_yaml, parse_scalar, parse_yaml, read_yaml, read_yaml_text
 
@@ -16,6 +16,7 @@ __all__ = [
     "override",
     "parse_scalar",
     "parse_yaml",
+    "quote",
     "read_yaml",
     "read_yaml_text",
 ]

@@ -108,6 +108,7 @@ def test_examples_name_one_of_several_fields_where_one_is_needed() -> None:
         ("12", '"12"'),
         ("a: b # c", '"a: b # c"'),
         ("", '""'),
+        ("a\x85b\x7f", '"a\\u0085b\\u007f"'),
     ],
 )
 def test_flow_gives_yaml(value: Any, text: str) -> None:
