@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -146,11 +147,13 @@ def _start_loky(jobs: int | None, _address: str | None) -> Iterator[Backend]:
 
 
 def _loky_backend(jobs: int) -> Backend:
-    config = {"backend": "loky", "initializer": _end_with_parent, "initargs": (os.getpid(),)}
+    # joblib takes the workers of an earlier call if these are the same: after a change of folder, relative paths would
+    # lead those to other files.
+    config = {"backend": "loky", "initializer": _end_with_parent, "initargs": (os.getpid(), str(Path.cwd()))}
     return Backend("loky", jobs, config, (TerminatedWorkerError,))
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent(parent: int, _folder: str) -> None:
     """Start a thread that ends this worker process soon after its parent; a killed parent cannot end it itself.
 
     Linux could do that (PR_SET_PDEATHSIG), but it ends the worker as soon as the parent's *thread* that started it

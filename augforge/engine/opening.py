@@ -51,6 +51,11 @@ def _with_absolute_paths(source: Source) -> Source:
     return source.model_copy(update=changes)
 
 
+def storage_of_workers(storage: Storage) -> Storage:
+    """A storage by a path that leads workers to it too: those of a cluster run in other folders."""
+    return Storage(storage.folder.absolute()) if on_cluster() and not storage.is_far else storage
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A recipe with its source listed, ready to build.
@@ -84,15 +89,15 @@ class Opened:
 
     def worker_context(self) -> WorkerContext:
         """What all jobs of the build share."""
-        listing, source, work = self.listing, self.recipe.source, self.storage.work
+        listing, source = self.listing, self.recipe.source
         if on_cluster():  # whose workers run in other folders
-            source, work = _with_absolute_paths(source), work if isinstance(work, str) else work.absolute()
+            source = _with_absolute_paths(source)
         return WorkerContext(
             source,
             listing.classes,
             listing.labels,
             self.recipe.seed,
-            work,
+            storage_of_workers(self.storage).work,
             self.libraries,
             self.cache_bytes,
         )
@@ -244,7 +249,8 @@ _DAMAGE = (DatasetError, OSError, ValueError, TypeError, LookupError, MemoryErro
 
 def _pool(storage: Storage, libraries: dict[str, str], files: FileCache) -> Pool:
     """What earlier versions and interrupted builds left, as far as the same libraries made it."""
-    pool, folder = Pool(), storage.folder
+    pool, storage = Pool(), storage_of_workers(storage)
+    folder = storage.folder
     for version in versions(folder):
         # An older version that cannot be read costs time, never a build: its samples are made again.
         with suppress(*_DAMAGE):

@@ -15,10 +15,10 @@ import augforge
 from augforge.cache.work import remove_batch
 from augforge.catalogue import origin_of
 from augforge.engine import execute
-from augforge.engine.backends import on_cluster
 from augforge.engine.findings import finding_entries
 from augforge.engine.finished import Finished, Place, index_rows, shard_columns, stage_rows
 from augforge.engine.jobs import library_check
+from augforge.engine.opening import storage_of_workers
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, temporary_path, writing
 from augforge.keys import digest
@@ -77,12 +77,11 @@ _WAVE_ROWS = 1 << 15
 
 def write_shards(finished: Finished, jobs: int, progress: Progress) -> VersionShards:
     """Write the shards that do not exist yet; the others are taken as they are if their digest is right."""
-    written, storage = VersionShards(), finished.opened.storage
-    place = finished.folder.absolute() if on_cluster() and not storage.is_far else storage.place
+    written, place = VersionShards(), storage_of_workers(finished.opened.storage).place
     for wave in _waves(cut_shards(finished.outcome.rows)):
         done: dict[str, Shard] = {}
         order: list[str] = []
-        missing: list[tuple[ShardPlan, Path | str]] = []
+        missing: list[tuple[ShardPlan, str]] = []
         for split, rows in wave:
             plan = plan_shard(split, [_shard_row(finished, row) for row in rows], str(finished.encoding))
             order.append(plan.key)
@@ -120,7 +119,7 @@ def _find_shard(finished: Finished, key: str) -> Shard | None:
 
 
 def _write_missing(
-    finished: Finished, missing: Sequence[tuple[ShardPlan, Path | str]], jobs: int, progress: Progress
+    finished: Finished, missing: Sequence[tuple[ShardPlan, str]], jobs: int, progress: Progress
 ) -> dict[str, Shard]:
     """Write shards, and enter them into the ledger; each by the key of its plan."""
     if missing:
@@ -136,7 +135,7 @@ def _write_missing(
     return done
 
 
-def _write_shard(arguments: tuple[ShardPlan, Path | str]) -> tuple[str, Shard]:
+def _write_shard(arguments: tuple[ShardPlan, str]) -> tuple[str, Shard]:
     plan, place = arguments
     storage = open_storage(place)
     shard = write_shard(plan, storage.folder)
@@ -144,7 +143,7 @@ def _write_shard(arguments: tuple[ShardPlan, Path | str]) -> tuple[str, Shard]:
     return plan.key, shard
 
 
-def _name_shard(arguments: tuple[ShardPlan, Path | str]) -> str:
+def _name_shard(arguments: tuple[ShardPlan, str]) -> str:
     return f"the shard with {arguments[0].rows[0].columns['name']}"
 
 

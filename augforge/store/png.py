@@ -182,7 +182,7 @@ _MOST_EXPANSION = 1032
 def _read_lines(view: memoryview, height: int, length: int) -> Rows | None:
     """The filtered lines, (height, length); None if there are more or fewer, or if OpenCV undoes the filters faster."""
     data = _read_stream(view, length) if height * length >= _WORTH_PYTHON else None
-    if data is None or height * length > _MOST_EXPANSION * len(data):
+    if data is None or height * length > _MOST_EXPANSION * len(data) or not _is_window_enough(data[0], height * length):
         return None
     try:
         stream = isal_zlib.decompressobj()
@@ -195,6 +195,15 @@ def _read_lines(view: memoryview, height: int, length: int) -> Rows | None:
         return None
     filtered = np.frombuffer(lines, np.uint8).reshape(height, length)
     return None if filtered[:, 0].max() > UP else filtered
+
+
+def _is_window_enough(first: int, size: int) -> bool:
+    """Whether no repeat can lie farther back than the window that the first byte of a zlib stream states.
+
+    zlib refuses a stream with one that does, and a window beyond 32 KiB; ISA-L reads both.
+    """
+    exponent = first >> 4
+    return exponent <= 7 and 256 << exponent >= min(size, 1 << 15)
 
 
 _HARMLESS = frozenset(b"tEXt zTXt iTXt tIME pHYs eXIf gAMA cHRM sRGB iCCP cICP bKGD sBIT".split())
@@ -218,19 +227,19 @@ def _read_stream(view: memoryview, length: int) -> memoryview | bytes | None:
     """The compressed lines; None unless the chunks are those of an ordinary PNG, in order and undamaged."""
     kinds: list[bytes] = []
     parts: list[memoryview] = []
-    at = len(_MAGIC)
+    at, before = len(_MAGIC), b""
     while at + 12 <= len(view):
         size = int.from_bytes(view[at : at + 4], "big")
         kind, body, end = bytes(view[at + 4 : at + 8]), view[at + 8 : at + 8 + size], at + 12 + size
         if end > len(view) or _checksum(kind, body) != int.from_bytes(view[end - 4 : end], "big"):
             return None
         if kind == b"IDAT":
-            if not parts and _begins_slowly(body, length):
+            if before != kind and (parts or _begins_slowly(body, length)):
                 return None
             parts.append(body)
         if kind not in _HARMLESS:
             kinds.append(kind)
-        at = end
+        at, before = end, kind
     if at != len(view) or not parts or kinds != [b"IHDR", *[b"IDAT"] * len(parts), b"IEND"]:
         return None
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -154,6 +154,9 @@ def test_relative_paths_mean_the_same_to_workers_elsewhere(
     recipe = write_recipe(Path("recipe.yaml"), Path("data"), MOSAIC, classes="[a, b]")
     summary = build(recipe, "out", backend="dask", address=cluster)
     assert summary.made == summary.samples and read_manifest(Path("out")).version == summary.version
+    again = build(recipe, "out", overrides=["seed=5"], backend="dask", address=cluster)  # workers read its shards
+    build(recipe, "serial")
+    assert again.reused == build(recipe, "serial", overrides=["seed=5"]).reused > 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")

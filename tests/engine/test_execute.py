@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator
+from pathlib import Path
 
 import cv2
 import pytest
@@ -55,6 +56,19 @@ def test_two_jobs() -> None:
     assert sorted(value for value, _, _ in found) == [2 * i for i in range(20)]
     assert os.getpid() not in {process for _, process, _ in found}
     assert {threads for _, _, threads in found} == {1}
+
+
+def current_folder(_item: int) -> str:
+    return str(Path.cwd())
+
+
+def test_relative_paths_lead_workers_where_they_lead_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert set(map_unordered(current_folder, range(9), 2)) == {current_folder(0)}
 
 
 def test_a_worker_that_dies_is_told() -> None:

@@ -42,6 +42,20 @@ def test_what_is_kept_is_not_read_again() -> None:
     assert reader.read == ["a"]
 
 
+def test_what_two_threads_read_at_once_is_kept_and_counted_once() -> None:
+    reader, cache = Reader(), SourceCache()
+
+    def load() -> Sample:
+        reader.get(cache, "a", 2 * SIZE)  # as if by another thread meanwhile
+        return replace(make_sample(10, 10), name="a")
+
+    cache.get("a", load, 2 * SIZE, keep=True)
+    for name in "bab":
+        reader.get(cache, name, 2 * SIZE)
+    reader.get(cache, "c", 0, keep=False)  # nothing is left, and nothing is missed
+    assert reader.read == ["a", "b", "c"]
+
+
 def test_the_least_recently_used_makes_room() -> None:
     reader, cache = Reader(), SourceCache()
     for name in "abacab":

@@ -18,6 +18,7 @@ from augforge.cache import lookout
 from augforge.engine import builder, unchanged
 from augforge.engine.builder import build
 from augforge.engine.opening import open_recipe
+from augforge.engine.publish import write_version
 from augforge.errors import AugforgeError
 from augforge.phantom import write_phantom
 from augforge.store.contents import LAST_BUILD
@@ -171,6 +172,21 @@ def test_young_files_are_listed_again(base: Path, tmp_path: Path, planned: list[
     assert not (tmp_path / "out" / LAST_BUILD).exists()
     again(tmp_path)
     assert len(planned) == 2
+
+
+def test_a_file_that_goes_while_it_is_built_is_not_believed_to_have_gone_before(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_image(finished: Any, written: Any) -> Any:
+        path = an_image(place)
+        path.unlink()
+        os.utime(path.parent, ns=(later, later))
+        return write_version(finished, written)
+
+    later = 4 * 10**18  # in 2096, since for these tests even this year is long ago
+    monkeypatch.setattr(builder, "write_version", lose_image)
+    again(place, rehash=True)
+    assert not (place / "out" / LAST_BUILD).exists()
 
 
 def test_a_link_to_a_folder_or_a_file_elsewhere_is_listed_again(place: Path, planned: list[Any]) -> None:

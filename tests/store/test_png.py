@@ -238,6 +238,11 @@ def _without_checksum(kind: bytes) -> bytes:
     return bytes(data)
 
 
+def _with_stream_header(start: bytes) -> bytes:
+    """A window of another size than that of the compressor."""
+    return file_of(header(40, 30), (b"IDAT", start + zlib.compress(_lines())[2:]), END)
+
+
 _TEXT = (b"tEXt", b"Author\0somebody")
 LEFT_TO_OPENCV = {
     "interlaced": file_of(header(40, 30, interlace=1), idat(_lines()), END),
@@ -247,6 +252,11 @@ LEFT_TO_OPENCV = {
     "4 bits": file_of(header(80, 30, bits=4), idat(_lines()), END),
     "animated": file_of(header(40, 30), (b"acTL", bytes(8)), idat(_lines()), END),
     "unknown critical chunk": file_of(header(40, 30), (b"ABCD", b""), idat(_lines()), END),
+    "a text between pixels": file_of(header(40, 30), idat(_lines()), _TEXT, (b"IDAT", b""), END),
+    "a window smaller than a repeat's distance": file_of(
+        header(40, 30), (b"IDAT", b"\x08\x1d" + idat(_lines())[1][2:]), END
+    ),
+    "a window larger than zlib's": _with_stream_header(b"\x88\x1c"),
     "pixels in two places": file_of(header(40, 30), idat(_lines()), (b"PLTE", bytes(3)), idat(_lines()), END),
     "no pixels": file_of(header(40, 30), END),
     "no end": file_of(header(40, 30), idat(_lines())),
