@@ -113,7 +113,7 @@ def derive_groups(
 
 def _known_sums(truth: Vectors, names: Sequence[str]) -> tuple[NDArray[Any], Sequence[str]]:
     """The sums of a group's columns, of the samples in which any label is known, and the names of these samples."""
-    known = ~np.isnan(truth).all(axis=1)
+    known: Flags = np.asarray(~np.isnan(truth).all(axis=1))
     return np.nansum(truth[known], axis=1), [name for name, flag in zip(names, known, strict=True) if flag]
 
 
