@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
+import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from augforge.errors import AugforgeError, MissingExtra, first_line, nearest
@@ -189,7 +190,31 @@ def _start_dask(jobs: int | None, address: str | None) -> Iterator[Backend]:
             cluster = stack.enter_context(LocalCluster(n_workers=wanted, **options))
         client = stack.enter_context(_connect_to_dask(cluster))
         count = _at_most(jobs, sum(client.ncores().values()))
-        yield Backend("dask", count, {"backend": "dask", "client": client}, (KilledWorker,), True)
+        joblib.register_parallel_backend(_TELLING_DASK, _telling_dask_backend)
+        yield Backend("dask", count, {"backend": _TELLING_DASK, "client": client}, (KilledWorker,), True)
+
+
+_TELLING_DASK = "dask that tells of lost tasks"
+
+
+def _telling_dask_backend(**options: Any) -> Any:
+    """joblib's backend for dask, which calls back for tasks that dask gives up too.
+
+    joblib's own (1.5) calls back for results alone: who waits for one of any task would wait forever.
+    """
+    from joblib._dask import DaskDistributedBackend
+
+    backend = DaskDistributedBackend(**options)
+    submit = backend.submit
+
+    def submit_and_tell(call: Any, callback: Callable[[Any], None] | None = None) -> Any:
+        future = submit(call, callback)
+        if callback is not None:
+            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
+        return future
+
+    backend.submit = submit_and_tell
+    return backend
 
 
 def _connect_to_dask(cluster: Any) -> Any:
