@@ -206,8 +206,8 @@ class Affine(MirrorParams):
 
     This is torchvision's RandomAffine with a shear along x. Shrinking is bilinear and not smoothed first: to shrink to
     less than about half the size, use `resize`. Masks take the nearest pixel; if the ranges allow to shrink to less
-    than 0.8, or hold a single factor without a turn, a pixel has each class that covers half of it or more. With
-    `mirror`, some pictures are mirrored first, and their sides are exchanged as `hflip` does.
+    than 0.8, or hold a single factor without a turn, or a quarter turn alone, a pixel has each class that covers half
+    of it or more. With `mirror`, some pictures are mirrored first, and their sides are exchanged as `hflip` does.
     """
 
     scale_range: tuple[float, float] = Field((0.9, 1.1), description="range of the factor, the same for both axes")
@@ -234,7 +234,8 @@ class Affine(MirrorParams):
     def revision(self) -> int:
         """1 where masks are moved by area: where they shrink, or all pixels lie alike between those of the input."""
         (low, high), turns = self.scale_range, self.angle_range
-        on_grid = low == high != 1 and turns[0] == turns[1] and turns[0] % 90 == 0
+        turned = turns[0] % 180 == 90  # moves by half a pixel where width and height differ by an odd number
+        on_grid = low == high and turns[0] == turns[1] and turns[0] % 90 == 0 and (low != 1 or turned)
         lean = math.tan(math.radians(max(map(abs, self.shear_range))))
         narrowest = low * (math.hypot(1, lean / 2) - lean / 2)  # a shear makes one direction shorter
         return int(on_grid or narrowest < _BY_AREA_BELOW)

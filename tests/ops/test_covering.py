@@ -144,6 +144,9 @@ def test_turns_by_drawn_angles_move_no_mask() -> None:
         ({"scale_range": [1.5, 1.5]}, 1),
         ({"scale_range": [1.5, 1.5], "angle_range": [-5, 5]}, 0),
         ({"scale_range": [1, 1]}, 0),
+        ({"scale_range": [1, 1], "angle_range": [-90, -90]}, 1),
+        ({"scale_range": [1, 1], "angle_range": [180, 180]}, 0),
+        ({"scale_range": [0.9, 1.1], "angle_range": [90, 90]}, 0),
     ],
 )
 def test_affine_goes_by_area_where_it_would_move_masks(params: dict[str, Any], expected: int) -> None:

@@ -130,6 +130,19 @@ def test_wrong_labels_come_out_worst(findings: Dataset, tmp_path: Path) -> None:
     assert "P3/x" in out.getvalue() and "nodule;effusion" in out.getvalue()
 
 
+def test_an_unknown_label_is_neither_given_nor_doubted(tmp_path: Path) -> None:
+    rows = {f"P{n}/x": [float(n % 2), float("nan") if n < 4 else float(n % 3 == 0)] for n in range(10)}
+    dataset = label_dataset(tmp_path, ("nodule", "effusion"), rows)
+    crossval(dataset, config(), tmp_path / "cv", folds=2, train_model=FakeLabelLearner())
+    given = dict(pl.read_csv(tmp_path / "cv/label_quality.csv").select("name", "given").fill_null("").iter_rows())
+    names = ("nodule", "effusion")
+    assert given == {
+        key: ";".join(n for n, share in zip(names, row, strict=True) if share == 1) for key, row in rows.items()
+    }
+    samples = pl.read_parquet(tmp_path / "cv/samples.parquet").filter(pl.col("label") == "effusion")
+    assert samples["given"].null_count() == samples["quality"].null_count() == 4
+
+
 def test_the_quality_of_a_label_is_the_probability_of_what_it_says() -> None:
     groups = (LabelGroup("class", ("a", "b")), LabelGroup("found", ("c", "d"), multi=True))
     found = label_qualities(groups, np.array([[0.3, 0.7, 0.9, 0.4]]), np.array([[1, 0, 0, 1]]))

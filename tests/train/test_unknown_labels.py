@@ -14,6 +14,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from augforge.engine.builder import build
+from augforge.report.html.pixels import tile_facts
 from augforge.store.dataset import Dataset, open_dataset
 from augforge.train.config import LossConfig, load_config
 from augforge.train.data.trainingset import TrainingSet
@@ -105,6 +106,16 @@ def test_where_one_label_is_true_an_unknown_one_is_not() -> None:
     np.testing.assert_array_equal(select_labels(MIXED, ("a", "b", "c"), truth, ("x", "y")), [[1, 0, NAN], [0, 1, 1]])
 
 
+def test_samples_that_know_nothing_of_a_group_do_not_decide_its_kind() -> None:
+    truth, known = np.array([[1, 0, 1], [0, 1, 0], [NAN, NAN, 1]]), np.array([[1, 0, 1], [0, 1, 0]])
+    configured, labels = {"class": ("a", "b"), "finding": ("c",)}, ("a", "b", "c")
+    found = derive_groups(configured, None, labels, truth, "xyz")
+    assert found == derive_groups(configured, None, labels, known, "xy") == (MIXED, [])
+    assert derive_groups(configured, {"class": "single"}, labels, truth, "xyz") == (MIXED, [])
+    nothing, _ = derive_groups({"class": ("a", "b")}, None, labels, np.full((2, 3), NAN), "xy")
+    assert nothing[0].multi, "no sample says that exactly one is true"
+
+
 def test_figures_are_those_of_the_samples_that_know_a_label() -> None:
     rng = np.random.default_rng(3)
     said, truth = rng.random((40, 3)), (rng.random((40, 3)) < 0.4).astype(float)
@@ -186,3 +197,30 @@ def test_rare_labels_are_weighed_by_the_samples_that_know_them(clinics: Dataset)
     }
     expected = [max([1.0, *(1 / share[label] for label in row if row[label])]) for row in rows]
     np.testing.assert_allclose(weights, expected)
+
+
+def test_a_page_names_the_labels_that_are_true(clinics: Dataset) -> None:
+    rows = clinics.index["label"].to_list()
+    expected = [[name for name, share in zip(clinics.labels, row, strict=True) if share] for row in rows]
+    assert [tile_facts(clinics, position)["labels"] for position in range(len(clinics))] == expected
+    assert any(None in row for row in rows)
+
+
+def test_a_picture_calls_no_unknown_label_wrong(
+    clinics: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train([clinics], load_config(None, (*SMALL, "epochs=1", "threshold=0.001")), tmp_path / "run")
+    drawn: list[tuple[Any, ...]] = []
+
+    def note(*given: Any) -> Any:
+        drawn.append(given)
+        return np.zeros((4, 4, 3), np.uint8)
+
+    monkeypatch.setattr("augforge.train.labels.evaluation.label_picture", note)
+    evaluate(tmp_path / "run", [clinics.folder], worst=50)
+    row_of = dict(clinics.index.select("name", "label").iter_rows())
+    for sample, names, _, predicted, *_ in drawn:
+        unknown = [share is None for share in row_of[sample.name]]
+        assert [name.endswith(" (unknown)") for name in names] == unknown
+        assert [not flag for flag in predicted] == unknown, "at this threshold all others are predicted"
+    assert any(None in row_of[sample.name] for sample, *_ in drawn)

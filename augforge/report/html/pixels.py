@@ -87,7 +87,7 @@ def tile_facts(dataset: Dataset, position: int) -> dict[str, Any]:
 
 
 def _given_labels(label: Sequence[float | None] | None, names: Sequence[str]) -> list[str]:
-    return [name for name, weight in zip(names, label or (), strict=False) if weight]  # None: nobody knows
+    return [name for name, weight in zip(names, label or (), strict=False) if (weight or 0) > 0]  # None: unknown
 
 
 def _histogram(sample: Sample) -> NDArray[np.int64]:

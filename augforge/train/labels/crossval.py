@@ -46,8 +46,9 @@ SAMPLE_COLUMNS = {
     "predicted": pl.Boolean,
     "quality": pl.Float64,
 }
-"""Columns of a table with a row for each sample and label. `quality` is the probability that the model gives to what
-the label says; null for labels of a single group that the sample does not have."""
+"""Columns of a table with a row for each sample and label. `given` is null where the label is unknown. `quality` is the
+probability that the model gives to what the label says; null for labels of a single group that the sample does not
+have, and for unknown ones."""
 _FIGURES = ("accuracy", "balanced_accuracy", "mean_average_precision", "mean_auroc", "mean_f1")
 _BY_LABEL = ("auroc", "average_precision", "precision", "recall", "f1")
 
@@ -83,7 +84,10 @@ def score_label_fold(fold: Fold, model: TrainedModel, out: Path, progress: Progr
             (source, row.name, group, fold.number, label, share, probability, label in names, worth)
             for label, share, probability, worth in values
         ]
-    return pl.DataFrame(frame, schema=SAMPLE_COLUMNS, orient="row").with_columns(pl.col("quality").fill_nan(None))
+    # Unknown is null: for polars NaN is more than any number, so it would pass for a label that is given.
+    return pl.DataFrame(frame, schema=SAMPLE_COLUMNS, orient="row").with_columns(
+        pl.col("given", "quality").fill_nan(None)
+    )
 
 
 def _predicted_rows(fold: Fold, model: TrainedModel, progress: Progress) -> Iterator[LabelRow]:

@@ -164,6 +164,7 @@ def _draw_worst(run: TrainingRun, samples: Sequence[Any]) -> Iterator[tuple[Pict
     for part, i, probabilities, truth, loss in samples:
         sample = part[i]
         true = true_labels(run.spec.groups, truth[None])[0]
-        predicted = predicted_labels(run.spec.groups, probabilities[None], run.thresholds)[0]
-        picture = label_picture(sample, run.labels, probabilities, predicted, true, float(loss))
+        predicted, unknown = predicted_labels(run.spec.groups, probabilities[None], run.thresholds)[0], np.isnan(truth)
+        names = [f"{name} (unknown)" if flag else name for name, flag in zip(run.labels, unknown, strict=True)]
+        picture = label_picture(sample, names, probabilities, predicted & ~unknown, true, float(loss))
         yield picture, {"name": sample.name, "loss": float(loss)}

@@ -80,7 +80,7 @@ def derive_groups(
 
     A group is multi if the configuration says so. If it says nothing, a group is single where every row of its labels
     sums to 1, so that exactly one is true (or shares of several, in a mixed image); anything else, such as a row of
-    zeros or a pair, makes it multi.
+    zeros or a pair, makes it multi. Rows in which all of its labels are unknown say nothing.
 
     Args:
         label_groups: labels by group, as configured; empty for one group of all labels.
@@ -96,18 +96,25 @@ def derive_groups(
     _check_names(chosen, task, labels)
     groups, warnings = [], list[str]()
     for name, group in chosen.items():
-        sums = np.nansum(truth[:, [labels.index(label) for label in group]], axis=1)
+        sums, its_names = _known_sums(truth[:, [labels.index(label) for label in group]], names)
         kind = task.get(name) if isinstance(task, Mapping) else task
         if kind == "single":
-            warnings += _check_single(name, group, sums, names)
-        multi = kind == "multi" or (kind is None and (len(group) == 1 or not _is_one(sums).all()))
+            warnings += _check_single(name, group, sums, its_names)
+        alternatives = len(group) > 1 and len(sums) > 0 and bool(_is_one(sums).all())
+        multi = kind == "multi" or (kind is None and not alternatives)
         groups.append(LabelGroup(name, group, multi))
         if multi and kind is None:
-            warnings += _doubt(name, sums, names)
+            warnings += _doubt(name, sums, its_names)
     left_out = [label for label in labels if label not in labels_of(groups)]
     if left_out:
         warnings.append(f"label_groups names no group of {some(left_out, _SHOWN)}: they are not predicted")
     return tuple(groups), warnings
+
+
+def _known_sums(truth: Vectors, names: Sequence[str]) -> tuple[NDArray[Any], Sequence[str]]:
+    """The sums of a group's columns, of the samples in which any label is known, and the names of these samples."""
+    known: Flags = np.asarray(~np.isnan(truth).all(axis=1))
+    return np.nansum(truth[known], axis=1), [name for name, flag in zip(names, known, strict=True) if flag]
 
 
 def _check_names(groups: Mapping[str, Sequence[str]], task: Any, labels: Sequence[str]) -> None:
