@@ -1,4 +1,4 @@
-"""Metadata by split and by class, from the index. What may name a person is only counted, never listed."""
+"""Metadata by split and by class, from the index. Texts that differ much, as names do, are only counted."""
 
 from __future__ import annotations
 
