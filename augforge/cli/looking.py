@@ -47,8 +47,8 @@ def report(
     """Write one page of HTML that shows a dataset: pictures, classes, splits, leaks, metadata, findings, steps.
 
     The file opens from disk and loads nothing from anywhere, so that it can be sent to somebody else. It holds names
-    of samples and groups, thumbnails, the recipe, the dataset's folder, and values of metadata that seldom differ or are
-    numbers; the recipe's `metadata` leaves columns out.
+    of samples and groups, thumbnails, the recipe, the dataset's folder, and values of metadata that are numbers or few;
+    the recipe's `metadata` leaves columns out.
 
     Nearly all figures come from the index, without decoding a pixel. Intensities, overlaps and pictures are those of
     the samples in the gallery, of each split and step alike.

@@ -147,7 +147,10 @@ def clear_memory() -> None:
 
 @contextmanager
 def s3_store(faults: Faults) -> Iterator[str]:
-    """The URL of an empty bucket. The environment says where its server is, with time limits of a second."""
+    """The URL of an empty bucket. The environment says where its server is, with time limits of a second.
+
+    The bucket has a name that no other test uses, since all of moto's servers in a process share their state.
+    """
     from moto import server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -169,8 +172,8 @@ def s3_store(faults: Faults) -> Iterator[str]:
             import s3fs
 
             s3fs.S3FileSystem.clear_instance_cache()
-            s3fs.S3FileSystem(skip_instance_cache=True).mkdir("bucket")
-            yield "s3://bucket"
+            s3fs.S3FileSystem(skip_instance_cache=True).mkdir("faulty")
+            yield "s3://faulty"
             s3fs.S3FileSystem.clear_instance_cache()
     finally:
         running.stop()
