@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from augforge.sources.scan.images import PNG_MAGIC, png_chunk
+from augforge.store.png import PNG_MAGIC, png_chunk
 
 _GRAY, _PALETTE = 0, 3
 _MODULUS = 65521  # of Adler-32

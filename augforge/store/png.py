@@ -26,7 +26,7 @@ from augforge.sample import Image
 Rows = NDArray[np.uint8]
 """The bytes of a picture, (height, bytes of a row)."""
 
-_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">IIBBBBB")
 _CHANNELS = {0: 1, 2: 3, 6: 4}
 """Channels by colour type: gray, RGB, RGBA."""
@@ -54,15 +54,16 @@ def encode_png(image: Image) -> bytes:
     _FILTERS[kind](rows, channels * bits // 8, filtered[:, 1:])
     pixels = memoryview(_compress(filtered.data, strategy))
     header = _HEADER.pack(width, height, bits, _COLOURS[channels], 0, 0, 0)
-    parts = [_chunk(b"IDAT", pixels[start : start + _MAX_CHUNK]) for start in range(0, len(pixels), _MAX_CHUNK)]
-    return b"".join([_MAGIC, _chunk(b"IHDR", header), *parts, _chunk(b"IEND", b"")])
+    parts = [png_chunk(b"IDAT", pixels[start : start + _MAX_CHUNK]) for start in range(0, len(pixels), _MAX_CHUNK)]
+    return b"".join([PNG_MAGIC, png_chunk(b"IHDR", header), *parts, png_chunk(b"IEND", b"")])
 
 
 _MAX_CHUNK = 1 << 30
 """The length of a chunk has 31 bits; all but the largest pictures are one chunk."""
 
 
-def _chunk(kind: bytes, body: bytes | memoryview) -> bytes:
+def png_chunk(kind: bytes, body: bytes | memoryview) -> bytes:
+    """A chunk of a PNG, with its length and checksum."""
     return b"".join([struct.pack(">I", len(body)), kind, body, struct.pack(">I", _checksum(kind, body))])
 
 
@@ -163,7 +164,7 @@ def decode_png(data: bytes | memoryview) -> Image | None:
     return pixels.reshape((height, width) if channels == 1 else (height, width, channels))
 
 
-_BEGINNING = _MAGIC + b"\0\0\0\rIHDR"
+_BEGINNING = PNG_MAGIC + b"\0\0\0\rIHDR"
 _HEADER_AT = len(_BEGINNING)
 _HEADER_END = _HEADER_AT + _HEADER.size + 4
 
@@ -212,7 +213,7 @@ _HARMLESS = frozenset(b"tEXt zTXt iTXt tIME pHYs eXIf gAMA cHRM sRGB iCCP cICP b
 
 def strip_png(data: bytes) -> bytes | None:
     """A PNG without the chunks that are not its pixels; None if it has a colour profile."""
-    kept, at = [_MAGIC], len(_MAGIC)
+    kept, at = [PNG_MAGIC], len(PNG_MAGIC)
     while at + 12 <= len(data):
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
         if kind in {b"iCCP", b"cICP"}:
@@ -227,7 +228,7 @@ def _read_stream(view: memoryview, length: int) -> memoryview | bytes | None:
     """The compressed lines; None unless the chunks are those of an ordinary PNG, in order and undamaged."""
     kinds: list[bytes] = []
     parts: list[memoryview] = []
-    at, before = len(_MAGIC), b""
+    at, before = len(PNG_MAGIC), b""
     while at + 12 <= len(view):
         size = int.from_bytes(view[at : at + 4], "big")
         kind, body, end = bytes(view[at + 4 : at + 8]), view[at + 8 : at + 8 + size], at + 12 + size

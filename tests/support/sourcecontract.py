@@ -34,7 +34,7 @@ from augforge.cache.filecache import FileCache
 from augforge.errors import SourceError
 from augforge.sources import SOURCES, Listing, Record, Source
 from augforge.sources.core import PhotoSource
-from augforge.sources.scan.images import png_chunk
+from augforge.store.png import png_chunk
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1, half-open, in an image of 20x16 pixels."""

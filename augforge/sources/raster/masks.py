@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from augforge.errors import SourceError
 from augforge.sources.scan.headers import Header
 from augforge.sources.scan.images import (
-    PNG_MAGIC,
     decode,
     parse_header,
-    png_chunk,
     png_chunks,
     read_bytes,
     turn_upright,
 )
+from augforge.store.png import PNG_MAGIC, png_chunk
 
 MASK_FACTS = "mask@1"
 """The kind of `mask_facts` in a file cache; renamed when `mask_facts` changes."""

@@ -41,7 +41,7 @@ from augforge.sources.scan.headers import (
     tiff_pixels,
     webp_header,
 )
-from augforge.store.png import decode_png
+from augforge.store.png import PNG_MAGIC, decode_png
 
 IMAGE_FACTS = "image@3"
 """The kind of `image_facts` in a file cache; renamed when `image_facts` changes."""
@@ -49,7 +49,6 @@ IMAGE_FACTS = "image@3"
 MAX_PIXELS = 1 << 28
 """A header that claims more pixels is refused before anything is decoded."""
 
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _FOREIGN = {b"GIF8": "GIF", b"\0\0\0\x0cjP": "JPEG 2000", b"\xffO\xffQ": "JPEG 2000"}
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}
@@ -154,11 +153,6 @@ def _png_header(data: bytes, path: Path) -> Header:
         raise damaged_error(path, f"its header says colour type {colour}")
     channels = 4 if b"tRNS" in chunks and colour else _PNG_CHANNELS[colour]
     return Header(width, height, channels, 16 if depth == 16 else 8, exif_orientation(bytes(chunks.get(b"eXIf", b""))))
-
-
-def png_chunk(kind: bytes, body: bytes) -> bytes:
-    """A chunk of a PNG, with its length and checksum."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", isal_zlib.crc32(kind + body))
 
 
 def png_chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, memoryview]]:

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from augforge.errors import SourceError
 from augforge.sources.scan import headers, images
+from augforge.store.png import PNG_MAGIC
 
 RNG = np.random.default_rng(5)
 GRAY = RNG.integers(0, 256, (8, 9), dtype=np.uint8)
@@ -175,8 +176,8 @@ def test_too_few_rows_behind_good_checksums(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        images.PNG_MAGIC + chunk(b"IEND", b""),
-        images.PNG_MAGIC + chunk(b"IHDR", b"short") + chunk(b"IDAT", b"") + chunk(b"IEND", b""),
+        PNG_MAGIC + chunk(b"IEND", b""),
+        PNG_MAGIC + chunk(b"IHDR", b"short") + chunk(b"IDAT", b"") + chunk(b"IEND", b""),
         png(0, 4, 8, 0, b""),
         png(4, 4, 8, 5, b"\0abcd" * 4),
     ],
