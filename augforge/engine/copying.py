@@ -12,11 +12,10 @@ from augforge.engine.opening import check_folder
 from augforge.errors import DatasetError
 from augforge.files import file_sha256, is_url, make_folder, replacing, sync_file, sync_folder, write_text, writer_lock
 from augforge.progress import Progress, Silent
-from augforge.store.card import write_card
 from augforge.store.manifest import FileEntry, Manifest, ShardEntry, read_manifest
 from augforge.store.remote import Remote
 from augforge.store.storage import MANIFEST, Storage, UrlStorage, open_storage
-from augforge.store.tags import TAGS, read_tags, write_tags
+from augforge.store.tags import TAGS, read_tags
 
 Entry = FileEntry | ShardEntry
 
@@ -186,12 +185,8 @@ def _make_current(origin: _Origin, manifest: Manifest, storage: Storage) -> None
         if (storage.folder / names).is_dir():
             sync_folder(storage.folder / names)
     write_text(storage.folder / "versions" / own.name, text)
-    write_text(storage.folder / MANIFEST, text)
-    write_card(storage.folder, manifest)
-    storage.announce(manifest.version)
+    storage.make_current(manifest, text)
     tags = {name: version for name, version in read_tags(origin.folder).items() if version == manifest.version}
     kept = read_tags(storage.folder)
     if tags.items() - kept.items():
-        write_tags(storage.folder, {**kept, **tags})
-        storage.deliver(TAGS)
-        storage.append_log({"version": None, "tags": {**kept, **tags}})
+        storage.replace_tags({**kept, **tags})

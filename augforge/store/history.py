@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from augforge.errors import DatasetError, nearest
-from augforge.files import is_url, write_text, writer_lock
-from augforge.store.card import write_card
+from augforge.files import is_url, writer_lock
 from augforge.store.log import read_log
 from augforge.store.manifest import Manifest, read_manifest, versions
 from augforge.store.remote import Remote
 from augforge.store.storage import Storage, open_storage
-from augforge.store.tags import TAGS, check_tag, read_tags, write_tags
+from augforge.store.tags import check_tag, read_tags
 
 
 @dataclass
@@ -195,7 +194,7 @@ def tag_version(place: str | Path, name: str, version: str | None = None) -> str
         read_manifest(folder, version)  # refuses a folder that is no dataset, before a lock file is made in it
         with writer_lock(folder, "tag"):
             found = read_manifest(folder, version).version
-            _replace_tags(storage, {**read_tags(folder), name: found})
+            storage.replace_tags({**read_tags(folder), name: found})
     return found
 
 
@@ -211,15 +210,8 @@ def delete_tag(place: str | Path, name: str) -> str:
             if name not in tags:
                 raise DatasetError(f"{folder} has no tag '{name}'.{nearest(name, tags)}")
             version = tags.pop(name)
-            _replace_tags(storage, tags)
+            storage.replace_tags(tags)
     return version
-
-
-def _replace_tags(storage: Storage, tags: dict[str, str]) -> None:
-    """Write the tags, and note them in the log, by which `augforge verify` sees that the file was lost."""
-    write_tags(storage.folder, tags)
-    storage.deliver(TAGS)
-    storage.append_log({"version": None, "tags": tags})
 
 
 def _readable_folder(place: str | Path) -> Path:
@@ -271,9 +263,7 @@ def _make_current(storage: Storage, manifest: Manifest) -> None:
     folder = storage.folder
     before = read_manifest(folder).version
     text = (folder / "versions" / f"{manifest.version}.yaml").read_text(encoding="utf-8")
-    write_text(folder / "manifest.yaml", text)
-    write_card(folder, manifest)
-    storage.announce(manifest.version)
+    storage.make_current(manifest, text)
     if before != manifest.version:
         # `version` stays null: whoever looks for the build of a version must not find this line.
         storage.append_log({"version": None, "checkout": manifest.version})

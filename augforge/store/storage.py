@@ -9,13 +9,14 @@ from typing import Any
 
 from augforge.cache.filecache import FileCache
 from augforge.errors import DatasetError
-from augforge.files import is_url
+from augforge.files import is_url, write_text
 from augforge.store.card import write_card
 from augforge.store.copies import cache_folder
 from augforge.store.log import LOG, append_entry
 from augforge.store.manifest import Manifest, read_manifest, write_manifest
 from augforge.store.remote import Remote
 from augforge.store.shard import is_intact
+from augforge.store.tags import TAGS, write_tags
 from augforge.urls.access import naming
 from augforge.urls.reading import list_objects, read_if_there
 from augforge.urls.writing import AnotherCommit, check_writable, put_file, replace_object
@@ -71,10 +72,24 @@ class Storage:
         """See that a file that was written in `folder` is in the dataset."""
 
     def commit(self, manifest: Manifest) -> None:
-        """Make a version the current one; all that it names was delivered."""
+        """Make a new version the current one; all that it names was delivered."""
         write_manifest(self.folder, manifest)
+        self._present(manifest)
+
+    def make_current(self, manifest: Manifest, text: str) -> None:
+        """Make a version the current one whose manifest was written before, as this text."""
+        write_text(self.folder / MANIFEST, text)
+        self._present(manifest)
+
+    def _present(self, manifest: Manifest) -> None:
         write_card(self.folder, manifest)
         self.announce(manifest.version)
+
+    def replace_tags(self, tags: dict[str, str]) -> None:
+        """Write the tags, and note them in the log, by which `augforge verify` sees that the file was lost."""
+        write_tags(self.folder, tags)
+        self.deliver(TAGS)
+        self.append_log({"version": None, "tags": tags})
 
     def announce(self, version: str) -> None:
         """See that the version whose manifest and card are in `folder` is the dataset's current one."""
