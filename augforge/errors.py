@@ -167,7 +167,7 @@ def plural(count: int, noun: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of what a library says, which may say nothing: then the error's type."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def shorten(value: Any) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from augforge.errors import TrainError, nearest
+from augforge.errors import TrainError, first_line, nearest
 from augforge.train.net.heads import OTHERS, build_by_factory, refuse_encoder_weights
-from augforge.train.net.pretrained import TIMM, fill_classifier, fill_encoder, find_published, first_line, is_file
+from augforge.train.net.pretrained import TIMM, fill_classifier, fill_encoder, find_published, is_file
 from augforge.train.net.vision import smp, timm
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from augforge.errors import TrainError, nearest
+from augforge.errors import TrainError, first_line, nearest
 from augforge.train.net.vision import smp, timm
 
 State = dict[str, Tensor]
@@ -64,11 +64,6 @@ def fill_classifier(model: nn.Module, encoder: str, file: Path) -> None:
     last = [key for key in own if key.rpartition(".")[0] in _classifier_layers(model)]
     kept = {key: own[key] for key in last if key not in state or state[key].shape != own[key].shape}
     _load_state(model, {**state, **kept}, encoder, file)
-
-
-def first_line(caught: BaseException) -> str:
-    """The first line of an error's message."""
-    return (str(caught).strip() or type(caught).__name__).splitlines()[0]
 
 
 def _read_weights(file: Path) -> State:
