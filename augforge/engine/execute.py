@@ -88,7 +88,7 @@ def _run_there(backend: Backend, call: _Call, left: dict[int, Any], jobs: int) -
             del left[number]
             yield result
     except backend.lost:
-        pass
+        pass  # what the worker had is still in `left`, and the caller tries it again
     finally:
         with warnings.catch_warnings():  # whoever stops early has a reason; joblib would warn of results not taken
             warnings.simplefilter("ignore", UserWarning)

@@ -101,5 +101,5 @@ def _common_pixels(sample: Sample, classes: int) -> NDArray[np.int64]:
     """How many pixels each pair of classes shares, (C, C), in masks that are thinned out."""
     step = max(1, int(np.sqrt(sample.width * sample.height / _MOST_PIXELS)))
     masks = bitmask.keep(sample.masks, sample.known)[::step, ::step]
-    flat = np.stack(list(bitmask.to_masks(masks, classes))).reshape(classes, -1).astype(np.float32)
+    flat = bitmask.to_stack(masks, classes).reshape(classes, -1).astype(np.float32)
     return np.asarray(np.rint(flat @ flat.T), np.int64)
