@@ -35,6 +35,19 @@ class Container:
         raise NotImplementedError
 
 
+class Indexed(Container):
+    """A container whose `open` gives something with an index: `_set`."""
+
+    _set: Any
+
+    def read(self, i: int) -> Fields:
+        found: Fields = self._set[i]
+        return found
+
+    def __iter__(self) -> Iterator[Fields]:
+        return iter(self._set)
+
+
 class WebDataset(Container):
     package = "webdataset"
 
@@ -58,7 +71,7 @@ class WebDataset(Container):
             yield {"image": found["png"], "masks": found.get("masks", masks)}
 
 
-class Streaming(Container):
+class Streaming(Indexed):
     package = "mosaicml-streaming"
     natural = "arrays"
 
@@ -78,15 +91,8 @@ class Streaming(Container):
 
         self._set = StreamingDataset(local=str(self.folder), shuffle=False, batch_size=1)
 
-    def read(self, i: int) -> Fields:
-        found: Fields = self._set[i]
-        return found
 
-    def __iter__(self) -> Iterator[Fields]:
-        return iter(self._set)
-
-
-class LitData(Container):
+class LitData(Indexed):
     package = "litdata"
     natural = "arrays"
 
@@ -104,15 +110,8 @@ class LitData(Container):
 
         self._set = StreamingDataset(str(self.folder))
 
-    def read(self, i: int) -> Fields:
-        found: Fields = self._set[i]
-        return found
 
-    def __iter__(self) -> Iterator[Fields]:
-        return iter(self._set)
-
-
-class HuggingFace(Container):
+class HuggingFace(Indexed):
     package = "datasets"
 
     def write(self, samples: Iterable[Fields]) -> None:
@@ -128,13 +127,6 @@ class HuggingFace(Container):
         import datasets
 
         self._set = datasets.load_from_disk(str(self.folder))
-
-    def read(self, i: int) -> Fields:
-        found: Fields = self._set[i]
-        return found
-
-    def __iter__(self) -> Iterator[Fields]:
-        return iter(self._set)
 
 
 class Lance(Container):

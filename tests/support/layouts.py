@@ -203,34 +203,30 @@ def nifti_folders(root: Path) -> None:
     volumes(root, "images/{}.nii.gz", "labels/{}.nii.gz")
 
 
-def mask_folders(root: Path) -> None:
+def images_with_masks(root: Path, images: str, masks: str, values: tuple[int, int] = (255, 255)) -> None:
     for i, name in enumerate(NAMES):
-        image(root, f"images/{name}.png")
-        put_pixels(root / f"masks/{label_of(i)}/{name}.png", mask(i))
+        image(root, images.format(name=name))
+        put_pixels(root / masks.format(name=name, label=label_of(i)), mask(i, values[i % 2]))
+
+
+def mask_folders(root: Path) -> None:
+    images_with_masks(root, "images/{name}.png", "masks/{label}/{name}.png")
 
 
 def mask_folders_named_otherwise(root: Path) -> None:
-    for i, name in enumerate(NAMES):
-        image(root, f"imgs/{name}.tif")
-        put_pixels(root / f"Annotations/{label_of(i)}/{name}.png", mask(i))
+    images_with_masks(root, "imgs/{name}.tif", "Annotations/{label}/{name}.png")
 
 
 def index_masks(root: Path) -> None:
-    for i, name in enumerate(NAMES):
-        image(root, f"images/{name}.png")
-        put_pixels(root / f"masks/{name}.png", mask(i, 1 + i % 2))
+    images_with_masks(root, "images/{name}.png", "masks/{name}.png", (1, 2))
 
 
 def binary_masks(root: Path) -> None:
-    for i, name in enumerate(NAMES):
-        image(root, f"images/{name}.jpg")
-        put_pixels(root / f"masks/{name}_mask.png", mask(i))
+    images_with_masks(root, "images/{name}.jpg", "masks/{name}_mask.png")
 
 
 def masks_beside(root: Path) -> None:
-    for i, name in enumerate(NAMES):
-        image(root, f"{name}.png")
-        put_pixels(root / f"{name}_mask.png", mask(i, 1))
+    images_with_masks(root, "{name}.png", "{name}_mask.png", (1, 1))
 
 
 def colour_masks(root: Path) -> None:
